@@ -1,0 +1,2 @@
+//! Development tender.
+fn main() {}
