@@ -31,7 +31,10 @@ pub(crate) struct Desc {
 }
 
 impl Desc {
-    #[expect(clippy::declare_interior_mutable_const, reason = "a template to copy from")]
+    #[expect(
+        clippy::declare_interior_mutable_const,
+        reason = "a template to copy from"
+    )]
     const EMPTY: Self = Self {
         data: Cell::new(ptr::null_mut()),
         pool: Cell::new(ptr::null()),
@@ -54,7 +57,10 @@ pub(crate) struct PoolCore {
 }
 
 impl PoolCore {
-    #[expect(clippy::declare_interior_mutable_const, reason = "a template to copy from")]
+    #[expect(
+        clippy::declare_interior_mutable_const,
+        reason = "a template to copy from"
+    )]
     const EMPTY: Self = Self {
         free: Cell::new(ptr::null()),
         available: Cell::new(0),
@@ -294,9 +300,10 @@ impl Drop for FramePool {
 pub(crate) fn release(desc: NonNull<Desc>) {
     // SAFETY: the caller held the last handle, so the descriptor and its pool
     // are alive, and nobody else refers to the slot.
-    let (state, core) = unsafe {
+    let (state, pool, core) = unsafe {
         let state = desc.as_ref();
-        (state, &*state.pool.get())
+        let pool = state.pool.get();
+        (state, pool, &*pool)
     };
     state.next.set(core.free.get());
     core.free.set(desc.as_ptr());
@@ -305,7 +312,9 @@ pub(crate) fn release(desc: NonNull<Desc>) {
     if let Some(free) = core.orphan.get()
         && available == core.capacity.get()
     {
-        free(core);
+        // The raw pointer, not the reference: a reference's provenance ends
+        // with the core, and what is freed is the whole allocation around it.
+        free(pool);
     }
 }
 
