@@ -24,6 +24,8 @@
 use core::ops::{Add, Sub};
 
 mod portable;
+#[expect(unsafe_code, reason = "vector loads and stores take raw pointers")]
+mod simd;
 
 /// Inputs shorter than this are summed in line; longer ones are worth a call.
 const SHORT: usize = 64;
@@ -58,7 +60,7 @@ impl Sum {
         if data.len() < SHORT {
             Sum(portable::sum_short(data))
         } else {
-            Sum(portable::sum(data))
+            Sum(simd::sum(data))
         }
     }
 
@@ -227,7 +229,7 @@ pub const fn update_u32(check: u16, old: u32, new: u32) -> u16 {
 pub fn copy_and_sum(dst: &mut [u8], src: &[u8]) -> Sum {
     let len = dst.len().min(src.len());
     let (dst, src) = (&mut dst[..len], &src[..len]);
-    Sum(portable::copy_and_sum(dst, src))
+    Sum(simd::copy_and_sum(dst, src))
 }
 
 /// The sum of pieces that follow each other without a gap; any of them may be

@@ -34,7 +34,18 @@ type CopyFn = fn(&mut [u8], &[u8]) -> u64;
 
 /// Every way of summing that this machine can run, by name.
 fn paths() -> Vec<(&'static str, SumFn, CopyFn)> {
-    vec![("portable", portable::sum, portable::copy_and_sum)]
+    let mut all: Vec<(&'static str, SumFn, CopyFn)> = vec![
+        ("portable", portable::sum, portable::copy_and_sum),
+        ("dispatched", simd::sum, simd::copy_and_sum),
+    ];
+    all.extend(simd::paths());
+    if all.iter().all(|(name, ..)| *name != "AVX2") {
+        std::println!("skipped: the AVX2 path, because this machine cannot run it");
+    }
+    if all.iter().all(|(name, ..)| *name != "NEON") {
+        std::println!("skipped: the NEON path, because this machine cannot run it");
+    }
+    all
 }
 
 #[test]
