@@ -1,0 +1,94 @@
+//! Boots a Rust program as a Solo5 guest, without C.
+//!
+//! ```ignore
+//! #![no_std]
+//! #![no_main]
+//!
+//! use pollwire_guest::{ExitCode, Guest};
+//!
+//! pollwire_guest::entry!(main; net "service");
+//!
+//! fn main(guest: Guest) -> ExitCode {
+//!     pollwire_guest::println!("hello {}", guest.args().next().unwrap_or("world"));
+//!     ExitCode::SUCCESS
+//! }
+//! ```
+//!
+//! One image serves both tenders: it reads its own ABI note at boot, and
+//! `cargo xtask image NAME --abi spt|hvt` writes the note. What the crate gives
+//! the program:
+//!
+//! * a stack of 1 MiB right above read-only pages, so that an overflow faults
+//!   (link with `-Wl,--defsym=pollwire_stack_size=N` for another size);
+//! * a heap from the end of the image to the end of memory;
+//! * `log` output on the console, level `info` unless the boot argument
+//!   `--guest.log=LEVEL` says otherwise;
+//! * clocks, entropy, arguments, devices: see [`Guest`];
+//! * on hvt, a handler that prints CPU faults.
+//!
+//! Boot arguments that begin with `--guest.` are for this crate and hidden from
+//! [`Guest::args`]: `--guest.log=off|error|warn|info|debug|trace`, and
+//! `--guest.avx`, which lets an hvt guest use AVX (spt guests always may).
+//!
+//! Exit codes besides the program's own: [`ExitCode::PANIC`],
+//! [`ExitCode::FAULT`], [`ExitCode::BOOT_REFUSED`].
+#![no_std]
+
+extern crate alloc;
+
+mod abi;
+mod boot;
+mod clock;
+mod console;
+mod device;
+mod entropy;
+mod exit;
+mod fault;
+mod heap;
+mod memory;
+mod panic;
+
+pub use abi::Abi;
+pub use boot::Guest;
+pub use clock::GuestClock;
+pub use console::Console;
+pub use device::{DeviceError, GuestDevice};
+pub use entropy::Random;
+pub use exit::{ExitCode, Termination};
+pub use pollwire_rings::solo5::manifest;
+
+/// Declares the program: its `main` function and the devices that it asks the
+/// tender for.
+///
+/// `main` takes a [`Guest`] and returns what [`Termination`] accepts. Device
+/// names have letters and digits only.
+///
+/// ```ignore
+/// pollwire_guest::entry!(main; net "service", net "management");
+/// ```
+#[macro_export]
+macro_rules! entry {
+    ($main:path $(; $(net $name:literal),+ $(,)?)?) => {
+        const _: () = {
+            use $crate::manifest::{Entry, Note};
+            const DEVICES: &[Entry] = &[$($(Entry::net($name)),+)?];
+            #[used]
+            #[unsafe(link_section = ".note.solo5.manifest")]
+            static MANIFEST: Note<{ DEVICES.len() }> = Note::new([$($(Entry::net($name)),+)?]);
+            #[unsafe(no_mangle)]
+            fn pollwire_guest_main(guest: $crate::Guest) -> $crate::ExitCode {
+                $crate::Termination::report($main(guest))
+            }
+        };
+    };
+}
+
+/// Prints a line on the console.
+#[macro_export]
+macro_rules! println {
+    ($($argument:tt)*) => {{
+        use ::core::fmt::Write as _;
+        let mut console = $crate::Console::new();
+        let _infallible = ::core::writeln!(console, $($argument)*);
+    }};
+}
