@@ -229,7 +229,12 @@ pub const fn update_u32(check: u16, old: u32, new: u32) -> u16 {
 pub fn copy_and_sum(dst: &mut [u8], src: &[u8]) -> Sum {
     let len = dst.len().min(src.len());
     let (dst, src) = (&mut dst[..len], &src[..len]);
-    Sum(simd::copy_and_sum(dst, src))
+    if len < SHORT {
+        dst.copy_from_slice(src);
+        Sum(portable::sum_short(src))
+    } else {
+        Sum(simd::copy_and_sum(dst, src))
+    }
 }
 
 /// The sum of pieces that follow each other without a gap; any of them may be

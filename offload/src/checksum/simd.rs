@@ -3,12 +3,14 @@
 //! Each path sums vectors into lanes wide enough that no carry is lost, and
 //! leaves a native-order sum modulo 2^64 - 1 like `portable` does. Data shorter
 //! than [`MIN`] goes to `portable`, data longer than [`PIECE`] is cut.
+//!
+//! There is no path with ADCX and ADOX: without AVX2, SSE2 is as fast.
 
 use super::{add_carry, portable};
 
-/// The longest run that the lanes can take: 64 KiB, of which each 32-bit lane
-/// sees at most 2^14 words below 2^16, so that even all lanes of a vector add
-/// up to less than 2^31.
+/// The longest run that the lanes can take: 64 KiB is 2^15 words. Signed words
+/// (at most 2^15 in size) add up to at most 2^30, unsigned ones (below 2^16) to
+/// less than 2^31, so 32-bit lanes do not overflow, not even all in one.
 const PIECE: usize = 1 << 16;
 
 /// The shortest run: one whole vector of the widest kind.
@@ -130,31 +132,33 @@ mod arch {
     #[target_feature(enable = "avx2")]
     unsafe fn avx2<const COPY: bool>(src: &[u8], dst: *mut u8) -> u64 {
         let len = src.len() & !1;
-        let (from, mut at) = (src.as_ptr(), 0);
+        let (mut from, mut to) = (src.as_ptr(), dst);
         let mut acc = [_mm256_setzero_si256(); 2];
-        // SAFETY: every step covers bytes `at` to at most `len` of `src` and
-        // `dst`. The last vector ends at `len`, and `len` is at least MIN = 32.
-        // The mask is read from offset `len % 32` of 64 bytes.
+        // SAFETY: the steps cover the first `len & !31` bytes of `src` and
+        // `dst`. The last vector ends at `len`, which is at least MIN = 32. The
+        // mask is read from offset `len % 32` of 64 bytes.
         let words = unsafe {
-            while at + 256 <= len {
-                acc = step_avx2::<8, COPY>(acc, from.add(at), dst.wrapping_add(at));
-                at += 256;
+            // Counting down and moving the pointers takes fewer instructions
+            // than comparing offsets.
+            for _ in 0..len / 256 {
+                acc = step_avx2::<8, COPY>(acc, from, to);
+                (from, to) = (from.add(256), to.wrapping_add(256));
             }
             if len & 128 != 0 {
-                acc = step_avx2::<4, COPY>(acc, from.add(at), dst.wrapping_add(at));
-                at += 128;
+                acc = step_avx2::<4, COPY>(acc, from, to);
+                (from, to) = (from.add(128), to.wrapping_add(128));
             }
             if len & 64 != 0 {
-                acc = step_avx2::<2, COPY>(acc, from.add(at), dst.wrapping_add(at));
-                at += 64;
+                acc = step_avx2::<2, COPY>(acc, from, to);
+                (from, to) = (from.add(64), to.wrapping_add(64));
             }
             if len & 32 != 0 {
-                acc = step_avx2::<1, COPY>(acc, from.add(at), dst.wrapping_add(at));
+                acc = step_avx2::<1, COPY>(acc, from, to);
             }
-            let last = _mm256_loadu_si256(from.add(len - 32).cast());
+            let last = _mm256_loadu_si256(src.as_ptr().add(len - 32).cast());
             if COPY {
                 _mm256_storeu_si256(dst.add(len - 32).cast(), last);
-                *dst.add(src.len() - 1) = *from.add(src.len() - 1);
+                *dst.add(src.len() - 1) = *src.as_ptr().add(src.len() - 1);
             }
             let mask = _mm256_loadu_si256(LAST.as_ptr().cast::<u8>().add(len % 32).cast());
             let flipped = _mm256_xor_si256(last, _mm256_set1_epi16(i16::MIN));
