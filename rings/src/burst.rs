@@ -235,6 +235,33 @@ impl TxBurst {
         }
     }
 
+    /// Moves the packets at the front that hold at most `room` pieces together
+    /// into `packet` (number of pieces, request) and `piece`, in order. Returns
+    /// how many packets that was.
+    pub(crate) fn move_out(
+        &mut self,
+        room: usize,
+        mut packet: impl FnMut(u16, TxMeta),
+        piece: impl FnMut(FrameRef),
+    ) -> usize {
+        let count = if self.pieces.len() <= room {
+            self.packets.len()
+        } else {
+            self.packets
+                .partition_point(|bounds| usize::from(bounds.end) <= room)
+        };
+        let mut end = 0;
+        for bounds in self.packets.drain(..count) {
+            packet(bounds.end - end, bounds.meta);
+            end = bounds.end;
+        }
+        self.pieces.drain(..usize::from(end)).for_each(piece);
+        for bounds in &mut self.packets {
+            bounds.end -= end;
+        }
+        count
+    }
+
     /// Takes the pieces of the oldest packet out one by one and removes it.
     pub fn pop_front(&mut self, mut each: impl FnMut(FrameRef)) -> Option<TxMeta> {
         let first = *self.packets.first()?;

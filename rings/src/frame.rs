@@ -7,6 +7,7 @@
 
 use core::fmt;
 use core::marker::PhantomData;
+use core::mem::ManuallyDrop;
 use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
 use core::slice;
@@ -210,8 +211,7 @@ impl FrameBuf {
     #[must_use]
     #[inline]
     pub fn freeze(self) -> FrameRef {
-        let view = self.view;
-        core::mem::forget(self);
+        let view = ManuallyDrop::new(self).view;
         FrameRef {
             view,
             not_send: PhantomData,
@@ -282,8 +282,7 @@ impl FrameRef {
         if !self.is_unique() {
             return Err(self);
         }
-        let view = self.view;
-        core::mem::forget(self);
+        let view = ManuallyDrop::new(self).view;
         Ok(FrameBuf {
             view,
             not_send: PhantomData,
