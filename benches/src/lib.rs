@@ -1,0 +1,19 @@
+//! The same work over pollwire and over smoltcp: two hosts in one process,
+//! joined by a wire in memory, in virtual time.
+//!
+//! A stack takes part by implementing [`Pair`]; the work is in [`workload`] and
+//! knows nothing of the stack. So both sides do the same, and what differs in
+//! the counts is the stack.
+//!
+//! Ethernet, IPv4, MTU 1500, no TCP timestamps (MSS 1460). The application
+//! writes into the stack's own memory and reads in place, where the stack lets
+//! it. The wire copies each frame once: that copy stands for the DMA of a real
+//! device, and both stacks pay it.
+#![forbid(unsafe_code)]
+
+mod pair;
+mod smoltcp;
+pub mod workload;
+
+pub use pair::{End, MSS, Offloads, Pair, Setup};
+pub use smoltcp::SmoltcpPair;
