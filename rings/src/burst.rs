@@ -1,5 +1,7 @@
 //! Bursts: what one turn of the loop moves between a device and the stack.
 
+use alloc::vec::Vec;
+
 use arrayvec::ArrayVec;
 
 use crate::{FrameBuf, FrameRef, RxMeta, TxMeta};
@@ -84,10 +86,12 @@ impl RxBurst {
     }
 }
 
+/// Where a packet ends in the flat array of pieces; it begins where the one
+/// before it ends.
 #[derive(Clone, Copy, Debug)]
-struct Bounds {
-    end: u16,
-    meta: TxMeta,
+pub(crate) struct Bounds {
+    pub(crate) end: u16,
+    pub(crate) meta: TxMeta,
 }
 
 /// A packet of a transmit burst: one frame in one or more pieces.
@@ -236,13 +240,12 @@ impl TxBurst {
     }
 
     /// Moves the packets at the front that hold at most `room` pieces together
-    /// into `packet` (number of pieces, request) and `piece`, in order. Returns
-    /// how many packets that was.
-    pub(crate) fn move_out(
+    /// to the ends of `pieces` and `packets`. Returns how many packets that was.
+    pub(crate) fn move_into(
         &mut self,
         room: usize,
-        mut packet: impl FnMut(u16, TxMeta),
-        piece: impl FnMut(FrameRef),
+        pieces: &mut Vec<FrameRef>,
+        packets: &mut Vec<Bounds>,
     ) -> usize {
         let count = if self.pieces.len() <= room {
             self.packets.len()
@@ -250,14 +253,31 @@ impl TxBurst {
             self.packets
                 .partition_point(|bounds| usize::from(bounds.end) <= room)
         };
-        let mut end = 0;
-        for bounds in self.packets.drain(..count) {
-            packet(bounds.end - end, bounds.meta);
-            end = bounds.end;
+        let Some(last) = count.checked_sub(1).and_then(|last| self.packets.get(last)) else {
+            return 0;
+        };
+        let end = last.end;
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "the callers' lanes are short"
+        )]
+        let base = pieces.len() as u16;
+        let first = packets.len();
+        packets.extend_from_slice(self.packets.get(..count).unwrap_or_default());
+        if base > 0 {
+            for bounds in packets.iter_mut().skip(first) {
+                bounds.end += base;
+            }
         }
-        self.pieces.drain(..usize::from(end)).for_each(piece);
-        for bounds in &mut self.packets {
-            bounds.end -= end;
+        if usize::from(end) == self.pieces.len() && count == self.packets.len() {
+            self.packets.clear();
+            append_all(&mut self.pieces, pieces);
+        } else {
+            pieces.extend(self.pieces.drain(..usize::from(end)));
+            self.packets.drain(..count);
+            for bounds in &mut self.packets {
+                bounds.end -= end;
+            }
         }
         count
     }
@@ -273,5 +293,24 @@ impl TxBurst {
             bounds.end -= first.end;
         }
         Some(first.meta)
+    }
+}
+
+/// Moves all of `from` to the end of `to` as one block.
+#[inline]
+fn append_all<const N: usize>(from: &mut ArrayVec<FrameRef, N>, to: &mut Vec<FrameRef>) {
+    let count = from.len();
+    to.reserve(count);
+    let end = to.len();
+    // SAFETY: `reserve` made room for `count` more elements behind `end`, and
+    // the two buffers are distinct allocations. The elements are moved: `from`
+    // forgets them before `to` takes them over, so each has one owner at every
+    // moment and none is dropped twice.
+    unsafe {
+        from.set_len(0);
+        to.as_mut_ptr()
+            .add(end)
+            .copy_from_nonoverlapping(from.as_ptr(), count);
+        to.set_len(end + count);
     }
 }

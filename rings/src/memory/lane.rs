@@ -1,12 +1,13 @@
 //! One direction of the wire.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use core::fmt;
 
 use super::line::Line;
 use super::segment::Plan;
 use super::{Impairment, WireStats};
+use crate::burst::Bounds;
 use crate::{
     FramePool, FrameRef, Instant, RX_PIECES, RxBurst, RxChecksum, RxMeta, TxBurst, TxChecksum,
     TxMeta,
@@ -24,12 +25,6 @@ pub(super) struct Receiver {
     pub(super) verifies: bool,
 }
 
-#[derive(Clone, Copy)]
-struct Packet {
-    pieces: u16,
-    meta: TxMeta,
-}
-
 /// Why a packet cannot be received.
 enum Stop {
     /// Not now: the burst is full or the pool is empty.
@@ -40,8 +35,9 @@ enum Stop {
 }
 
 pub(super) struct Lane {
-    pieces: VecDeque<FrameRef>,
-    packets: VecDeque<Packet>,
+    /// The pieces of all packets, flat, as in a [`TxBurst`].
+    pieces: Vec<FrameRef>,
+    packets: Vec<Bounds>,
     /// Segments of the front packet that were delivered already.
     segments_done: usize,
     line: Option<Box<Line>>,
@@ -52,8 +48,8 @@ pub(super) struct Lane {
 impl Default for Lane {
     fn default() -> Self {
         Self {
-            pieces: VecDeque::with_capacity(PIECES),
-            packets: VecDeque::with_capacity(PIECES),
+            pieces: Vec::with_capacity(PIECES),
+            packets: Vec::with_capacity(PIECES),
             segments_done: 0,
             line: None,
             now: Instant::ZERO,
@@ -105,12 +101,7 @@ impl Lane {
             line.send(self.now, burst, &mut self.stats)
         } else {
             let room = PIECES - self.pieces.len();
-            let (pieces, packets) = (&mut self.pieces, &mut self.packets);
-            burst.move_out(
-                room,
-                |pieces, meta| packets.push_back(Packet { pieces, meta }),
-                |piece| pieces.push_back(piece),
-            )
+            burst.move_into(room, &mut self.pieces, &mut self.packets)
         };
         self.stats.sent += accepted as u64;
         accepted
@@ -123,21 +114,27 @@ impl Lane {
         out: &mut RxBurst,
     ) -> usize {
         let before = out.packets();
-        while let Some(&packet) = self.packets.front() {
+        let (mut done, mut start) = (0, 0);
+        for packet in &self.packets {
+            let end = usize::from(packet.end);
+            let pieces = self.pieces.get(start..end).unwrap_or_default();
             let whole = packet.meta.gso.is_none() || receiver.coalesces;
-            let result = match (whole, packet.pieces) {
-                (true, 1) => self.receive_single(packet.meta, pool, out),
-                (true, _) => self.receive_whole(packet, pool, out),
-                (false, _) => self.receive_segments(packet, receiver, pool, out),
+            let result = if whole {
+                copy_whole(pieces, packet.meta, pool, out)
+            } else {
+                let done = &mut self.segments_done;
+                copy_segments(pieces, packet.meta, receiver, done, pool, out)
             };
             match result {
-                Ok(()) => {}
+                Ok(bytes) => self.stats.delivered_bytes += bytes as u64,
                 Err(Stop::Later) => break,
                 Err(Stop::Unfit) => self.stats.too_long += 1,
                 Err(Stop::BadRequest) => self.stats.bad_request += 1,
             }
-            self.remove_front(packet);
+            self.segments_done = 0;
+            (done, start) = (done + 1, end);
         }
+        self.remove_front(done, start);
         if self.line.is_some() && self.packets.is_empty() {
             self.receive_arrived(pool, out);
         }
@@ -146,95 +143,21 @@ impl Lane {
         added
     }
 
-    fn remove_front(&mut self, packet: Packet) {
-        self.packets.pop_front();
-        self.segments_done = 0;
-        match packet.pieces {
-            1 => drop(self.pieces.pop_front()),
-            count => drop(
-                self.pieces
-                    .drain(..usize::from(count).min(self.pieces.len())),
-            ),
+    /// Removes the `packets` oldest packets, `pieces` pieces together: their
+    /// sender may write in them again.
+    fn remove_front(&mut self, packets: usize, pieces: usize) {
+        if packets == self.packets.len() {
+            self.packets.clear();
+            self.pieces.clear();
+            return;
         }
-    }
-
-    /// The common case: one piece into one frame.
-    #[inline]
-    fn receive_single(
-        &mut self,
-        meta: TxMeta,
-        pool: &FramePool,
-        out: &mut RxBurst,
-    ) -> Result<(), Stop> {
-        let piece = self.pieces.front().ok_or(Stop::BadRequest)?;
-        if !out.has_room(1) {
-            return Err(Stop::Later);
+        self.packets.drain(..packets);
+        self.pieces.drain(..pieces);
+        for bounds in &mut self.packets {
+            bounds.end = bounds
+                .end
+                .saturating_sub(u16::try_from(pieces).unwrap_or(u16::MAX));
         }
-        let mut frame = pool.alloc().ok_or(Stop::Later)?;
-        if frame.tailroom() < piece.len() {
-            drop(frame);
-            return self.receive_whole(Packet { pieces: 1, meta }, pool, out);
-        }
-        frame.extend_from_slice(piece);
-        self.stats.delivered_bytes += piece.len() as u64;
-        out.push(frame, rx_meta(meta, piece.len()))
-            .map_err(|_| Stop::Later)
-    }
-
-    /// A packet of any number of pieces, as it is, into as many frames as it
-    /// needs.
-    fn receive_whole(
-        &mut self,
-        packet: Packet,
-        pool: &FramePool,
-        out: &mut RxBurst,
-    ) -> Result<(), Stop> {
-        let pieces = self.pieces.iter().take(usize::from(packet.pieces));
-        let len = pieces.clone().map(|piece| piece.len()).sum();
-        let meta = rx_meta(packet.meta, len);
-        copy_in(pieces.map(|piece| &piece[..]), len, meta, pool, out)?;
-        self.stats.delivered_bytes += len as u64;
-        Ok(())
-    }
-
-    /// A packet cut into segments, each in one frame. Stops where the burst or
-    /// the pool ends and goes on there the next time.
-    fn receive_segments(
-        &mut self,
-        packet: Packet,
-        receiver: Receiver,
-        pool: &FramePool,
-        out: &mut RxBurst,
-    ) -> Result<(), Stop> {
-        let pieces = self.pieces.iter().take(usize::from(packet.pieces));
-        let len = pieces.clone().map(|piece| piece.len()).sum();
-        let plan = Plan::new(packet.meta, len).map_err(|_| Stop::BadRequest)?;
-        let meta = RxMeta {
-            checksum: if receiver.verifies {
-                RxChecksum::Verified
-            } else {
-                RxChecksum::Unknown
-            },
-            ..RxMeta::default()
-        };
-        while self.segments_done < plan.segments() {
-            if !out.has_room(1) {
-                return Err(Stop::Later);
-            }
-            let mut frame = pool.alloc().ok_or(Stop::Later)?;
-            let len = plan.segment_len(self.segments_done);
-            let room = frame.push_back(len).ok_or(Stop::Unfit)?;
-            plan.write(
-                pieces.clone().map(|piece| &piece[..]),
-                self.segments_done,
-                room,
-            )
-            .map_err(|_| Stop::BadRequest)?;
-            out.push(frame, meta).map_err(|_| Stop::Later)?;
-            self.segments_done += 1;
-            self.stats.delivered_bytes += len as u64;
-        }
-        Ok(())
     }
 
     fn receive_arrived(&mut self, pool: &FramePool, out: &mut RxBurst) {
@@ -242,7 +165,7 @@ impl Lane {
         while let Some(bytes) = line.arrived(self.now) {
             let len = bytes.len();
             match copy_in(core::iter::once(bytes), len, RxMeta::default(), pool, out) {
-                Ok(()) => self.stats.delivered_bytes += len as u64,
+                Ok(_) => self.stats.delivered_bytes += len as u64,
                 Err(Stop::Later) => break,
                 Err(_) => self.stats.too_long += 1,
             }
@@ -269,15 +192,85 @@ fn rx_meta(meta: TxMeta, len: usize) -> RxMeta {
     }
 }
 
+/// Copies a packet as it is: into one frame if it fits. Returns its length.
+#[inline]
+fn copy_whole(
+    pieces: &[FrameRef],
+    meta: TxMeta,
+    pool: &FramePool,
+    out: &mut RxBurst,
+) -> Result<usize, Stop> {
+    let len = pieces.iter().map(|piece| piece.len()).sum();
+    let meta = rx_meta(meta, len);
+    if !out.has_room(1) {
+        return Err(Stop::Later);
+    }
+    let mut frame = pool.alloc().ok_or(Stop::Later)?;
+    let Some(mut room) = frame.push_back(len) else {
+        drop(frame);
+        return copy_in(pieces.iter().map(|piece| &piece[..]), len, meta, pool, out);
+    };
+    for piece in pieces {
+        let Some((now, later)) = room.split_at_mut_checked(piece.len()) else {
+            return Err(Stop::BadRequest);
+        };
+        now.copy_from_slice(piece);
+        room = later;
+    }
+    out.push(frame, meta).map_err(|_| Stop::Later)?;
+    Ok(len)
+}
+
+/// Copies a packet cut into segments, each in one frame, from segment `done`
+/// on. Stops where the burst or the pool ends, to go on there the next time.
+/// Returns the bytes of all segments.
+fn copy_segments(
+    pieces: &[FrameRef],
+    meta: TxMeta,
+    receiver: Receiver,
+    done: &mut usize,
+    pool: &FramePool,
+    out: &mut RxBurst,
+) -> Result<usize, Stop> {
+    let pieces = pieces.iter().map(|piece| &piece[..]);
+    let plan = Plan::new(meta, pieces.clone().map(<[u8]>::len).sum());
+    let plan = plan.map_err(|_| Stop::BadRequest)?;
+    let checksum = if receiver.verifies {
+        RxChecksum::Verified
+    } else {
+        RxChecksum::Unknown
+    };
+    let meta = RxMeta {
+        checksum,
+        ..RxMeta::default()
+    };
+    while *done < plan.segments() {
+        if !out.has_room(1) {
+            return Err(Stop::Later);
+        }
+        let mut frame = pool.alloc().ok_or(Stop::Later)?;
+        let room = frame
+            .push_back(plan.segment_len(*done))
+            .ok_or(Stop::Unfit)?;
+        plan.write(pieces.clone(), *done, room)
+            .map_err(|_| Stop::BadRequest)?;
+        out.push(frame, meta).map_err(|_| Stop::Later)?;
+        *done += 1;
+    }
+    Ok((0..plan.segments())
+        .map(|index| plan.segment_len(index))
+        .sum())
+}
+
 /// Copies `len` bytes into frames of `pool` and adds them to `out` as one
-/// packet: all of it or nothing.
+/// packet: all of it or nothing. Returns `len`.
 fn copy_in<'a>(
     pieces: impl Iterator<Item = &'a [u8]>,
     len: usize,
     meta: RxMeta,
     pool: &FramePool,
     out: &mut RxBurst,
-) -> Result<(), Stop> {
+) -> Result<usize, Stop> {
     let room = pool.frame_size() - crate::HEADROOM;
     let frames = len.div_ceil(room).max(1);
     if frames > RX_PIECES || frames > pool.capacity() {
@@ -303,5 +296,6 @@ fn copy_in<'a>(
             out.push(full, continues).map_err(|_| Stop::Later)?;
         }
     }
-    out.push(frame, meta).map_err(|_| Stop::Later)
+    out.push(frame, meta).map_err(|_| Stop::Later)?;
+    Ok(len)
 }
