@@ -185,9 +185,13 @@ impl<'n> Executor<'n> {
         }
     }
 
-    /// Wakes the tasks whose timers are due, and sets the time.
-    pub(crate) fn advance(&self, now: Instant) {
+    pub(crate) fn set_now(&self, now: Instant) {
         self.now.set(now);
+    }
+
+    /// Sets the time and wakes the tasks whose timers are due.
+    pub(crate) fn advance(&self, now: Instant) {
+        self.set_now(now);
         loop {
             // The guard must be gone before the waker runs.
             let due = self.timers.borrow_mut().pop_due(now);

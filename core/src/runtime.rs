@@ -1,0 +1,252 @@
+//! The run-to-completion loop: device, stack and tasks, turn by turn.
+
+use core::pin::pin;
+use core::task::{Context, Poll};
+use core::time::Duration;
+
+use pollwire_rings::{Clock, Instant, NetDevice, RX_BURST, RxBurst, TxBurst};
+
+use crate::{Net, NetCell};
+
+/// How long an idle loop keeps polling before it lets the device sleep.
+const SPIN: Duration = Duration::from_micros(20);
+/// How soon the loop looks again when it waits for what no device reports: a
+/// free frame, or room in a transmit ring.
+const RETRY: Duration = Duration::from_millis(1);
+/// Most bursts received in one turn while a backlog lasts.
+const BACKLOG_BURSTS: u32 = 2;
+/// How often output is offered to a full device before [`Runtime::block_on`]
+/// gives up on it, [`RETRY`] apart.
+const DRAIN_ROUNDS: u32 = 1000;
+
+/// Drives one stack over one device.
+///
+/// ```text
+/// let cell = NetCell::new(stack);
+/// let mut runtime = Runtime::new(&cell, device, clock);
+/// runtime.block_on(|net| serve(net));
+/// ```
+///
+/// A turn reads the clock once, then: receives a burst, lets the stack take it
+/// in, polls the tasks that this woke, sends what they wrote and what TCP owes,
+/// and runs the timers that are due. It costs what happened, however many
+/// connections and tasks exist. When nothing happened for a while, the loop
+/// sleeps in the device until something arrives or the next timer is due.
+///
+/// One runtime at a time may drive a [`NetCell`]. Dropping it drops the tasks.
+pub struct Runtime<'n, D, C> {
+    cell: &'n NetCell<'n>,
+    device: D,
+    clock: C,
+    rx: RxBurst,
+    tx: TxBurst,
+    spin: Duration,
+    /// The last burst was full: more may be waiting.
+    backlog: bool,
+    idle_since: Option<Instant>,
+    /// Free frames at the end of the last turn.
+    free_frames: usize,
+}
+
+impl<'n, D: NetDevice, C: Clock> Runtime<'n, D, C> {
+    /// A loop over `device` for the stack in `cell`.
+    pub fn new(cell: &'n NetCell<'n>, device: D, clock: C) -> Self {
+        let mut runtime = Self {
+            cell,
+            device,
+            clock,
+            rx: RxBurst::new(),
+            tx: TxBurst::new(),
+            spin: SPIN,
+            backlog: false,
+            idle_since: None,
+            free_frames: 0,
+        };
+        runtime.read_clock();
+        runtime
+    }
+
+    /// Keeps polling for `spin` after the last event before sleeping: higher is
+    /// faster to react and busier. Zero sleeps at once; the default is 20 µs.
+    #[must_use]
+    pub fn with_spin(mut self, spin: Duration) -> Self {
+        self.spin = spin;
+        self
+    }
+
+    /// The handle that tasks and sockets use.
+    #[must_use]
+    pub fn net(&self) -> Net<'n> {
+        self.cell.net()
+    }
+
+    /// The device, to read its statistics.
+    #[must_use]
+    pub fn device(&self) -> &D {
+        &self.device
+    }
+
+    /// Runs until the future that `main` makes is ready, and gives its output.
+    /// Segments and datagrams that were queued by then are still sent; tasks
+    /// stay as they are and go on in the next `block_on`.
+    pub fn block_on<F: Future>(&mut self, main: impl FnOnce(Net<'n>) -> F) -> F::Output {
+        self.read_clock();
+        let mut future = pin!(main(self.net()));
+        let mut output = None;
+        self.cell.executor().main_waker().wake_by_ref();
+        loop {
+            let worked = self.turn_with(&mut |cx| {
+                if output.is_none()
+                    && let Poll::Ready(value) = future.as_mut().poll(cx)
+                {
+                    output = Some(value);
+                }
+            });
+            if let Some(output) = output {
+                self.drain();
+                return output;
+            }
+            if !worked {
+                self.rest();
+            }
+        }
+    }
+
+    /// One turn, for callers with a loop of their own. Returns whether anything
+    /// happened; when nothing did, the caller may sleep until
+    /// [`deadline`](Self::deadline).
+    pub fn turn(&mut self) -> bool {
+        self.turn_with(&mut |_| {})
+    }
+
+    /// When the next turn has work even if nothing arrives: `None` for never.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        let executor = self.cell.executor();
+        let now = executor.now();
+        if executor.has_ready() {
+            return Some(now);
+        }
+        let retry = (executor.wants_frame() || !self.tx.is_empty()).then(|| now + RETRY);
+        let stack = match self.cell.with_stack(|stack| stack.deadline()) {
+            // Output that waits for room in the device is not due any earlier.
+            Some(due) if due <= now && !self.tx.is_empty() => None,
+            other => other,
+        };
+        [executor.deadline(), stack, retry]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn turn_with(&mut self, main: &mut dyn FnMut(&mut Context<'_>)) -> bool {
+        let now = self.read_clock();
+        let received = self.receive(now);
+        let executor = self.cell.executor();
+        if executor.wants_frame() {
+            let free = self.cell.with_stack(|stack| stack.pool().available());
+            if free != self.free_frames {
+                executor.frames_are_free();
+            }
+        }
+        executor.advance(now);
+        let polls = executor.poll_ready(main);
+        let mut sent = self.transmit(now);
+        let due = self.cell.with_stack(|stack| {
+            let due = stack.deadline().is_some_and(|deadline| deadline <= now);
+            stack.expire(now);
+            self.free_frames = stack.pool().available();
+            due
+        });
+        if due {
+            sent |= self.transmit(now);
+        }
+        let worked = received || polls > 0 || sent;
+        if worked {
+            self.idle_since = None;
+        }
+        worked
+    }
+
+    fn read_clock(&mut self) -> Instant {
+        let now = self.clock.now();
+        self.cell.executor().set_now(now);
+        self.cell.with_stack(|stack| stack.set_now(now));
+        now
+    }
+
+    /// Takes in one burst, or two while a backlog lasts.
+    fn receive(&mut self, now: Instant) -> bool {
+        let mut any = false;
+        for _ in 0..if self.backlog { BACKLOG_BURSTS } else { 1 } {
+            let (device, rx) = (&mut self.device, &mut self.rx);
+            let packets = self.cell.with_stack(|stack| {
+                let packets = device.rx_burst(stack.pool(), rx);
+                if packets > 0 {
+                    stack.input(now, rx);
+                }
+                packets
+            });
+            any |= packets > 0;
+            self.backlog = packets >= RX_BURST;
+            if !self.backlog {
+                break;
+            }
+        }
+        any
+    }
+
+    /// Sends what the stack has until it has no more or the device takes no
+    /// more; what it did not take stays for the next turn. Returns whether the
+    /// device took anything.
+    fn transmit(&mut self, now: Instant) -> bool {
+        let mut any = false;
+        loop {
+            let more = self
+                .cell
+                .with_stack(|stack| stack.output(now, &mut self.tx));
+            if self.tx.is_empty() {
+                return any;
+            }
+            any |= self.device.tx_burst(&mut self.tx) > 0;
+            if !more || !self.tx.is_empty() {
+                return any;
+            }
+        }
+    }
+
+    /// Nothing happened: polls on for a while, then sleeps in the device.
+    fn rest(&mut self) {
+        let now = self.cell.executor().now();
+        let idle_since = *self.idle_since.get_or_insert(now);
+        if now - idle_since < self.spin {
+            core::hint::spin_loop();
+            return;
+        }
+        match self.deadline() {
+            Some(deadline) if deadline <= now => {}
+            Some(deadline) => self.device.wait(Some(deadline - now)),
+            None => self.device.wait(None),
+        }
+    }
+
+    fn drain(&mut self) {
+        for _ in 0..DRAIN_ROUNDS {
+            let now = self.read_clock();
+            self.transmit(now);
+            if self.tx.is_empty() {
+                return;
+            }
+            self.device.wait(Some(RETRY));
+        }
+    }
+}
+
+impl<D, C> Drop for Runtime<'_, D, C> {
+    fn drop(&mut self) {
+        self.cell.executor().shut_down();
+    }
+}
+
+#[cfg(test)]
+mod tests;
