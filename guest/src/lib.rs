@@ -54,7 +54,7 @@ pub use clock::GuestClock;
 pub use console::Console;
 pub use device::{DeviceError, GuestDevice};
 pub use entropy::Random;
-pub use exit::{ExitCode, Termination};
+pub use exit::{ExitCode, Termination, trap};
 pub use pollwire_rings::solo5::manifest;
 
 /// Declares the program: its `main` function and the devices that it asks the

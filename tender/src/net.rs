@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::{process, thread, time};
 
@@ -187,6 +188,9 @@ fn open_wire(path: &Path) -> io::Result<OwnedFd> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             // Nobody listens there any more: a left-over.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                if !fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+                    return Err(io::Error::other("something that is no wire is there"));
+                }
                 remove(path)?;
             }
             Err(error) => return Err(error),
@@ -261,4 +265,66 @@ fn unix_address(path: &Path) -> (libc::sockaddr_un, libc::socklen_t) {
         *place = byte.cast_signed();
     }
     (address, mem::size_of::<libc::sockaddr_un>() as libc::socklen_t)
+}
+
+/// Longest wait for room for a frame; then it is dropped, as a full TAP would.
+const ROOM_MILLISECONDS: libc::c_int = 10;
+
+/// Moves frames over a descriptor on behalf of a guest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Transfer(pub(crate) RawFd);
+
+impl Transfer {
+    /// Sends a frame; waits a little for room, then drops it.
+    ///
+    /// # Errors
+    /// The host's, when it does not take such a frame at all.
+    pub(crate) fn send(self, frame: &[u8]) -> io::Result<()> {
+        for _ in 0..2 {
+            // SAFETY: reads `frame`.
+            let sent = unsafe { libc::write(self.0, frame.as_ptr().cast(), frame.len()) };
+            if usize::try_from(sent) == Ok(frame.len()) {
+                return Ok(());
+            }
+            let error = io::Error::last_os_error();
+            match error.raw_os_error() {
+                _ if sent >= 0 => return Err(io::Error::other("part of a frame was sent")),
+                Some(libc::EAGAIN | libc::ENOBUFS) => self.wait_for_room(),
+                Some(libc::EINTR) => {}
+                // The guest at the other end has gone.
+                Some(libc::EPIPE | libc::ECONNRESET | libc::ENOTCONN) => return Ok(()),
+                _ => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn wait_for_room(self) {
+        let mut polled = libc::pollfd {
+            fd: self.0,
+            events: libc::POLLOUT,
+            revents: 0,
+        };
+        // SAFETY: reads and writes `polled`. Its result does not matter: the
+        // caller tries again.
+        unsafe { libc::poll(&raw mut polled, 1, ROOM_MILLISECONDS) };
+    }
+
+    /// Receives a frame of at most `len` bytes to `place`; `None` when none has
+    /// arrived.
+    ///
+    /// # Safety
+    /// `place` must be writable for `len` bytes, which nothing else uses.
+    pub(crate) unsafe fn receive(self, place: *mut u8, len: usize) -> io::Result<Option<usize>> {
+        // SAFETY: the caller's promise.
+        let received = unsafe { libc::read(self.0, place.cast(), len) };
+        if let Ok(received) = usize::try_from(received) {
+            return Ok((received > 0).then_some(received));
+        }
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            Some(libc::EAGAIN | libc::EINTR | libc::ECONNRESET) => Ok(None),
+            _ => Err(error),
+        }
+    }
 }

@@ -110,6 +110,14 @@ impl<const DEVICES: usize> Note<DEVICES> {
             devices,
         }
     }
+
+    /// The note as it stands in an image.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        // SAFETY: the type is `repr(C)` and has no padding: its fields add up to
+        // its size (asserted below), so all its bytes are initialised.
+        unsafe { core::slice::from_raw_parts(core::ptr::from_ref(self).cast(), size_of::<Self>()) }
+    }
 }
 
 const _: () = {
@@ -283,12 +291,7 @@ mod tests {
 
     fn manifest() -> Vec<u8> {
         let note = Note::new([Entry::net("service"), Entry::net("other")]);
-        // SAFETY: `Note` is `repr(C)` without padding (asserted sizes), so all
-        // its bytes are initialised.
-        let bytes = unsafe {
-            core::slice::from_raw_parts((&raw const note).cast::<u8>(), size_of_val(&note))
-        };
-        bytes[NOTE_OFFSET..].to_vec()
+        note.as_bytes()[NOTE_OFFSET..].to_vec()
     }
 
     #[test]

@@ -216,7 +216,7 @@ impl<'r> RingServer<'r> {
     /// taken back, when work has come meanwhile: then do not sleep.
     #[must_use]
     pub fn prepare_to_sleep(&self) -> bool {
-        self.ring.host.needs_kick.store(1, Ordering::Relaxed);
+        self.ring.host.needs_kick.store(1, Ordering::Release);
         fence(Ordering::SeqCst);
         if self.has_work() {
             self.woken();

@@ -30,6 +30,7 @@ fn main(guest: Guest) -> ExitCode {
     log::debug!("eight random bytes: {random:02x?}");
     match words.first().copied() {
         Some("panic") => panic!("asked to"),
+        Some("fault") => pollwire_guest::trap(),
         Some("overflow") => ExitCode::from(u8::from(recurse(u64::MAX) == 1)),
         Some("out-of-memory") => {
             let mut hoard: Vec<String> = Vec::new();

@@ -154,7 +154,9 @@ impl Port {
             }
             heard = self.clock.now();
             for answer in self.rx.drain() {
-                if answer.frame.get(12..14) != Some(&ETHERTYPE[..]) {
+                let ours = answer.frame.get(12..14) == Some(&ETHERTYPE[..]);
+                // Frame 0 may have been sent more than once.
+                if !ours || Self::is_frame(&answer.frame, 0, length) {
                     continue;
                 }
                 wrong += usize::from(!Self::is_frame(&answer.frame, received, length));

@@ -43,6 +43,7 @@ pub struct RingDevice<'r, H: RingHost> {
     memory_end: u64,
     /// Entries published and released; the shared words are only written.
     tail: u32,
+    published: u32,
     head: u32,
     commits: u32,
     /// Frames of the writes in flight, each at its entry's place.
@@ -51,7 +52,7 @@ pub struct RingDevice<'r, H: RingHost> {
     posted: VecDeque<FrameBuf>,
     next_id: u32,
     batch: Batch,
-    /// Value of `head` at the last kick.
+    /// The tender's own index of work done, at the last kick.
     kicked_at: Option<u32>,
     tx_blocked: bool,
     joined: Box<[u8]>,
@@ -113,6 +114,7 @@ impl<'r, H: RingHost> RingDevice<'r, H> {
             caps: Caps::plain(attachment.mac, mtu),
             memory_end,
             tail: 0,
+            published: 0,
             head: 0,
             commits: 0,
             sent: sent.into_boxed_slice(),
@@ -152,15 +154,22 @@ impl<'r, H: RingHost> RingDevice<'r, H> {
     }
 
     fn publish(&mut self) {
+        if self.tail == self.published {
+            return;
+        }
+        self.published = self.tail;
         self.ring.guest.ent_tail.store(self.tail, Release);
         // The tender stores `needs_kick`, then loads `ent_tail`; we the other
         // way round. Without the fence both could miss the other's store.
         fence(SeqCst);
-        // While `head` stands where the last kick left it, that kick is still
-        // on its way: it will find these entries too.
-        let asleep = self.ring.host.needs_kick.load(Relaxed) != 0;
-        if asleep && self.kicked_at != Some(self.head) {
-            self.kicked_at = Some(self.head);
+        let asleep = self.ring.host.needs_kick.load(Acquire) != 0;
+        // There was work at the last kick, so as long as the tender has done
+        // none since, that kick is still on its way and will do for this work
+        // too. Its index is read anew: what `reap` last saw may be older than
+        // its falling asleep.
+        let done = self.ring.host.ent_head.load(Relaxed);
+        if asleep && self.kicked_at != Some(done) {
+            self.kicked_at = Some(done);
             self.stats.kicks += 1;
             self.host.kick();
         }

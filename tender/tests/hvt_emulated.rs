@@ -1,0 +1,138 @@
+//! hvt images under the tender, on a KVM that behaves like hardware wherever
+//! the test runs: in a machine that QEMU emulates, booted from Debian's kernel
+//! package. Slow, so it checks behaviour and never speed.
+//!
+//! Needs `qemu-system-x86_64`, a static `busybox` and a Debian kernel with its
+//! modules: installed, or unpacked where `POLLWIRE_KERNEL_ROOT` says. Without
+//! them it prints what is missing and how to get it.
+
+mod common;
+mod emulator;
+
+use std::ffi::OsString;
+
+use common::{TENDER, hvt_image};
+use emulator::Emulator;
+
+/// A check: a name, shell commands, and what their output must contain.
+struct Check {
+    name: &'static str,
+    commands: &'static str,
+    says: &'static [&'static str],
+}
+
+const RING: &str = "tender --mem=16 --net:service=wire:/tmp/wire";
+
+const CHECKS: &[Check] = &[
+    Check {
+        name: "arguments and exit code",
+        commands: "tender --mem=16 /hello.hvt 7 more; echo code $?",
+        says: &["hello 7 more", "hvt guest, 16 MiB of memory", "code 7"],
+    },
+    Check {
+        name: "panic",
+        commands: "tender --mem=16 /hello.hvt panic; echo code $?",
+        says: &["asked to", "code 101"],
+    },
+    Check {
+        name: "CPU fault",
+        commands: "tender --mem=16 /hello.hvt fault; echo code $?",
+        says: &["CPU fault 6 (invalid instruction)", "code 102"],
+    },
+    Check {
+        name: "stack overflow",
+        commands: "tender --mem=16 /hello.hvt overflow; echo code $?",
+        says: &["read-only memory", "code 1"],
+    },
+    Check {
+        name: "heap",
+        commands: "tender --mem=16 /hello.hvt out-of-memory; echo code $?",
+        says: &["memory allocation of", "code 101"],
+    },
+    Check {
+        name: "frames over the ring",
+        commands: "RING /mirror.hvt & RING /mirror.hvt send 3000 1514 32; echo code $?; wait",
+        says: &[
+            "hvt guest, ring, MTU 1500",
+            "3000 frames of 1514 bytes came back, 0 of them wrong",
+            "code 0",
+            "reflected 3001 frames",
+            "host_violations: 0",
+        ],
+    },
+    Check {
+        name: "one frame at a time over the ring",
+        commands: "RING /mirror.hvt & RING /mirror.hvt send 200 64 1; echo code $?; wait",
+        says: &["200 frames of 64 bytes came back, 0 of them wrong", "code 0"],
+    },
+    Check {
+        name: "frames by hypercall",
+        commands: "RING --no-ring /mirror.hvt & RING --no-ring /mirror.hvt send 500 1514 16; \
+                   echo code $?; wait",
+        says: &[
+            "hvt guest, hypercalls",
+            "500 frames of 1514 bytes came back, 0 of them wrong",
+            "code 0",
+        ],
+    },
+];
+
+#[test]
+fn hvt_on_emulated_hardware() {
+    let mut emulator = match Emulator::find() {
+        Ok(emulator) => emulator,
+        Err(missing) => {
+            println!("skipped: {missing}");
+            return;
+        }
+    };
+    emulator.add_program(TENDER, "/bin/tender");
+    emulator.add_file(&hvt_image("hello"), "/hello.hvt");
+    emulator.add_file(&hvt_image("mirror"), "/mirror.hvt");
+    let mut script = String::new();
+    for (index, check) in CHECKS.iter().enumerate() {
+        let commands = check.commands.replace("RING", RING);
+        script.push_str(&format!("echo BEGIN {index}\n{{ {commands}; }} 2>&1\necho END {index}\n"));
+    }
+    let output = emulator.run(&script);
+    let mut failed = Vec::new();
+    for (index, check) in CHECKS.iter().enumerate() {
+        let part = part(&output, index);
+        for says in check.says {
+            if !part.contains(says) {
+                failed.push(format!("{}: no '{says}' in:\n{part}", check.name));
+            }
+        }
+    }
+    assert!(failed.is_empty(), "{}\n--- whole output:\n{output}", failed.join("\n"));
+}
+
+/// What check `index` printed; all from its beginning on when it never ended.
+fn part(output: &str, index: usize) -> &str {
+    let Some((_, rest)) = output.split_once(&format!("BEGIN {index}\r\n")) else {
+        return "(it never began)";
+    };
+    rest.split_once(&format!("END {index}\r\n")).map_or(rest, |(part, _)| part)
+}
+
+/// Own images, for a quick look: `POLLWIRE_EMULATED_SCRIPT` holds commands and
+/// `POLLWIRE_EMULATED_FILES` the paths of the files that they use, at the root
+/// of the emulated machine.
+#[test]
+fn custom_script() {
+    let (Some(script), Some(files)) = (
+        std::env::var_os("POLLWIRE_EMULATED_SCRIPT"),
+        std::env::var_os("POLLWIRE_EMULATED_FILES"),
+    ) else {
+        println!("skipped: POLLWIRE_EMULATED_SCRIPT and POLLWIRE_EMULATED_FILES are not set");
+        return;
+    };
+    let mut emulator = Emulator::find().expect("what the emulated machine needs");
+    emulator.add_program(TENDER, "/bin/tender");
+    for path in std::env::split_paths(&files) {
+        let mut inside = OsString::from("/");
+        inside.push(path.file_name().expect("a file"));
+        emulator.add_file(&path, &inside.to_string_lossy());
+    }
+    println!("{}", emulator.run(&script.to_string_lossy()));
+}
