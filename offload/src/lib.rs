@@ -23,5 +23,13 @@
 #![deny(unsafe_code)]
 
 pub mod checksum;
+pub mod coalesce;
+pub mod rss;
+pub mod segment;
 
 pub use checksum::{Sum, copy_and_sum, sum_chain, update_u16, update_u32};
+
+/// Runs the README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
