@@ -1,0 +1,227 @@
+//! What the steps came to.
+
+use std::time::Duration;
+
+use crate::process::Outcome;
+use crate::table;
+
+/// How a step ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// All was well, in so many tests (1 for a step that is one check).
+    Passed { tests: Tests },
+    /// Something was not.
+    Failed { why: String, tests: Tests },
+    /// It could not run here.
+    Skipped { why: String },
+}
+
+/// How many tests of a step passed, failed and were skipped.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tests {
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
+    /// Why, for each test that could not run here.
+    pub(crate) skipped: Vec<String>,
+}
+
+impl Verdict {
+    /// One check, and it is well.
+    pub(crate) fn passed() -> Self {
+        Self::Passed {
+            tests: Tests {
+                passed: 1,
+                ..Tests::default()
+            },
+        }
+    }
+
+    /// One check, and it is not.
+    pub(crate) fn failed(why: String) -> Self {
+        Self::Failed {
+            why,
+            tests: Tests {
+                failed: 1,
+                ..Tests::default()
+            },
+        }
+    }
+
+    /// A step that cannot run here.
+    pub(crate) fn skipped(why: impl Into<String>) -> Self {
+        Self::Skipped { why: why.into() }
+    }
+
+    /// One check that a program did.
+    pub(crate) fn of_check(outcome: &Outcome) -> Self {
+        if outcome.success {
+            Self::passed()
+        } else {
+            Self::failed("see its output above".into())
+        }
+    }
+
+    /// What `cargo test` printed.
+    pub(crate) fn of_tests(outcome: &Outcome) -> Self {
+        let mut tests = Tests::default();
+        // The harness counts a test that could not run as passed.
+        let mut not_run = 0;
+        for line in &outcome.lines {
+            if let Some(result) = line.strip_prefix("test result: ") {
+                tests.passed += count_before(result, " passed");
+                tests.failed += count_before(result, " failed");
+                for _ in 0..count_before(result, " ignored") {
+                    tests.skipped.push("ignored".into());
+                }
+            } else if let Some(why) = line.trim_start().strip_prefix("skipped: ") {
+                tests.skipped.push(why.into());
+                not_run += 1;
+            }
+        }
+        tests.passed = tests.passed.saturating_sub(not_run);
+        if outcome.success {
+            Self::Passed { tests }
+        } else {
+            // A build that fails runs no test at all.
+            tests.failed = tests.failed.max(1);
+            Self::Failed {
+                why: "see its output above".into(),
+                tests,
+            }
+        }
+    }
+}
+
+fn count_before(text: &str, word: &str) -> u64 {
+    text.split(';')
+        .filter_map(|part| part.trim_end().strip_suffix(word))
+        .filter_map(|part| part.rsplit(' ').next()?.parse::<u64>().ok())
+        .sum()
+}
+
+/// All steps of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    rows: Vec<(String, Verdict, Duration)>,
+}
+
+impl Report {
+    pub(crate) fn add(&mut self, name: String, verdict: Verdict, took: Duration) {
+        self.rows.push((name, verdict, took));
+    }
+
+    /// Whether nothing failed.
+    pub(crate) fn success(&self) -> bool {
+        !self
+            .rows
+            .iter()
+            .any(|(_, verdict, _)| matches!(verdict, Verdict::Failed { .. }))
+    }
+
+    /// Step, result, tests, seconds, and why if there is a why.
+    pub(crate) fn table(&self) -> String {
+        let mut rows = vec![
+            ["step", "result", "checks", "seconds", ""]
+                .map(str::to_owned)
+                .to_vec(),
+        ];
+        for (name, verdict, took) in &self.rows {
+            let (word, count, why) = match verdict {
+                Verdict::Passed { tests } => ("ok", tests.passed, skips(tests)),
+                Verdict::Failed { why, tests } => ("FAILED", tests.failed, why.clone()),
+                Verdict::Skipped { why } => ("skipped", 1, why.clone()),
+            };
+            rows.push(vec![
+                name.clone(),
+                word.into(),
+                count.to_string(),
+                format!("{:.1}", took.as_secs_f64()),
+                why,
+            ]);
+        }
+        table::render(&rows, true)
+    }
+
+    /// `N passed, N failed, N skipped`.
+    pub(crate) fn closing_line(&self) -> String {
+        let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+        for (_, verdict, _) in &self.rows {
+            match verdict {
+                Verdict::Passed { tests } | Verdict::Failed { tests, .. } => {
+                    passed += tests.passed;
+                    failed += tests.failed;
+                    skipped += tests.skipped.len();
+                }
+                Verdict::Skipped { .. } => skipped += 1,
+            }
+        }
+        format!("{passed} passed, {failed} failed, {skipped} skipped")
+    }
+}
+
+/// The distinct reasons why tests did not run.
+fn skips(tests: &Tests) -> String {
+    let mut reasons: Vec<&str> = tests.skipped.iter().map(String::as_str).collect();
+    reasons.sort_unstable();
+    reasons.dedup();
+    match reasons.as_slice() {
+        [] => String::new(),
+        reasons => format!("{} skipped: {}", tests.skipped.len(), reasons.join("; ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(success: bool, text: &str) -> Outcome {
+        Outcome {
+            success,
+            lines: text.lines().map(str::to_owned).collect(),
+        }
+    }
+
+    #[test]
+    fn counts_what_cargo_test_prints() {
+        let verdict = Verdict::of_tests(&outcome(
+            true,
+            "running 3 tests\n\
+             test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out\n\
+             skipped: no TAP device here\n\
+             test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out",
+        ));
+        let Verdict::Passed { tests } = verdict else {
+            panic!("{verdict:?}")
+        };
+        assert_eq!((tests.passed, tests.failed), (4, 0));
+        assert_eq!(tests.skipped, ["ignored", "no TAP device here"]);
+    }
+
+    #[test]
+    fn a_failed_build_counts_as_a_failure() {
+        let verdict = Verdict::of_tests(&outcome(false, "error: could not compile"));
+        assert!(matches!(
+            verdict,
+            Verdict::Failed {
+                tests: Tests { failed: 1, .. },
+                ..
+            }
+        ));
+    }
+
+    #[test]
+    fn closes_with_the_sums() {
+        let mut report = Report::default();
+        report.add("a".into(), Verdict::passed(), Duration::ZERO);
+        report.add("b".into(), Verdict::skipped("no KVM"), Duration::ZERO);
+        assert!(report.success());
+        report.add("c".into(), Verdict::failed("bad".into()), Duration::ZERO);
+        assert!(!report.success());
+        assert_eq!(report.closing_line(), "1 passed, 1 failed, 1 skipped");
+        assert!(
+            report.table().contains("skipped       1      0.0  no KVM"),
+            "{}",
+            report.table()
+        );
+    }
+}
