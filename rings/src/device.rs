@@ -137,3 +137,16 @@ pub trait NetDevice {
     /// return early.
     fn wait(&mut self, timeout: Option<Duration>);
 }
+
+/// A made-up Ethernet address: locally administered, unicast, derived from
+/// `seed` (a random number, or a fixed one where the address must not change).
+#[must_use]
+pub const fn local_mac(seed: u64) -> [u8; 6] {
+    // SplitMix64's finaliser, so that seeds that differ little give addresses
+    // that differ much.
+    let mut word = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    let [a, b, c, d, e, f, ..] = (word ^ (word >> 31)).to_le_bytes();
+    [(a & !0x01) | 0x02, b, c, d, e, f]
+}

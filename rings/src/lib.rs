@@ -31,13 +31,24 @@ extern crate std;
 mod burst;
 mod device;
 mod frame;
+#[cfg(all(feature = "std", target_os = "linux"))]
+mod host;
 mod pool;
+mod region;
 mod time;
 
 pub mod memory;
+#[cfg(all(feature = "std", target_os = "linux"))]
+pub mod seqpacket;
+pub mod solo5;
+#[cfg(all(feature = "std", target_os = "linux"))]
+pub mod tap;
 
 pub use burst::{RX_BURST, RX_PIECES, RxBurst, RxFrame, TX_PACKETS, TX_PIECES, TxBurst, TxPacket};
-pub use device::{Caps, Gso, GsoKind, NetDevice, RxChecksum, RxMeta, TxChecksum, TxMeta};
+pub use device::{
+    Caps, Gso, GsoKind, NetDevice, RxChecksum, RxMeta, TxChecksum, TxMeta, local_mac,
+};
 pub use frame::{FrameBuf, FrameRef};
 pub use pool::{FrameMemory, FramePool, HEADROOM};
+pub use region::{Region, TakeCell};
 pub use time::{Clock, Instant};
