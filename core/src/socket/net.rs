@@ -141,6 +141,11 @@ impl<'n> Net<'n> {
         .await
     }
 
+    /// Fills `bytes` from the stack's generator, seeded at boot.
+    pub fn random(self, bytes: &mut [u8]) {
+        self.with_stack(|stack| stack.random().fill(bytes));
+    }
+
     pub(crate) fn executor(self) -> &'n Executor<'n> {
         &self.cell.executor
     }
