@@ -38,6 +38,7 @@ mod region;
 mod time;
 
 pub mod memory;
+pub mod pcap;
 #[cfg(all(feature = "std", target_os = "linux"))]
 pub mod seqpacket;
 pub mod solo5;
@@ -52,3 +53,8 @@ pub use frame::{FrameBuf, FrameRef};
 pub use pool::{FrameMemory, FramePool, HEADROOM};
 pub use region::{Region, TakeCell};
 pub use time::{Clock, Instant};
+
+/// Runs the README's examples as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -7,7 +7,7 @@
 //! allocates nothing.
 //!
 //! Offloads cross as they do between two guests of one host: a partial checksum
-//! arrives as [`RxChecksum::Partial`], and a packet to be segmented arrives
+//! arrives as [`RxChecksum::Partial`](crate::RxChecksum::Partial), and a packet to be segmented arrives
 //! whole where the receiving end takes coalesced packets
 //! ([`MemoryDevice::set_coalesced_rx`]); elsewhere the wire segments it and
 //! completes the checksums, as a network card would.
@@ -54,7 +54,7 @@ use core::time::Duration;
 
 pub use impair::{Fate, Impairment, Impairments, SeededImpairment};
 
-use crate::{Caps, FramePool, Instant, NetDevice, RxBurst, TxBurst};
+use crate::{Caps, Clock, FramePool, Instant, NetDevice, RxBurst, TxBurst};
 use lane::Lane;
 
 /// What happened to the packets of one direction.
@@ -212,5 +212,11 @@ impl Wire {
             Direction::FirstToSecond => self.forth.borrow().stats(),
             Direction::SecondToFirst => self.back.borrow().stats(),
         }
+    }
+}
+
+impl Clock for Wire {
+    fn now(&mut self) -> Instant {
+        Wire::now(self)
     }
 }

@@ -1,20 +1,23 @@
 //! Heap pools free their memory exactly once, when the pool and its last frame
-//! are gone, in whichever order.
+//! are gone, in whichever order; and a plain wire allocates nothing once it
+//! exists.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use pollwire_rings::FramePool;
+use pollwire_rings::{Caps, FramePool, NetDevice, RxBurst, TxBurst, TxMeta, memory};
 
-/// Counts the allocations of a cache line's alignment or more: only pools ask
-/// for that. Per thread, so that tests may run side by side.
+/// Counts all allocations, and those alive that have a cache line's alignment
+/// or more: only pools ask for that. Per thread, so that tests may run side by side.
 struct Counting;
 
 thread_local! {
     static LIVE: Cell<isize> = const { Cell::new(0) };
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
 }
 
 fn count(layout: Layout, change: isize) {
+    ALLOCATIONS.with(|all| all.set(all.get() + usize::from(change > 0)));
     if layout.align() >= 64 {
         LIVE.with(|live| live.set(live.get() + change));
     }
@@ -86,4 +89,28 @@ fn two_pools_do_not_mix() {
     assert_eq!((large.available(), live()), (2, 2));
     drop(a);
     assert_eq!(live(), 1);
+}
+
+#[test]
+fn a_plain_wire_allocates_nothing() {
+    let pool = FramePool::on_heap::<256, 2048>();
+    let caps = |last| Caps::plain([2, 0, 0, 0, 0, last], 1500);
+    let (mut left, mut right) = memory::pair(caps(1), caps(2));
+    let (mut tx, mut rx) = (TxBurst::new(), RxBurst::new());
+    let before = ALLOCATIONS.with(Cell::get);
+    for _ in 0..100 {
+        while tx.has_room(2) {
+            for len in [54, 1460] {
+                let mut frame = pool.alloc().expect("free");
+                frame.set_len(len);
+                tx.push_piece(frame.freeze()).expect("room");
+            }
+            tx.seal(TxMeta::default());
+        }
+        while left.tx_burst(&mut tx) > 0 || right.rx_burst(&pool, &mut rx) > 0 {
+            rx.drain().for_each(drop);
+        }
+    }
+    assert_eq!(ALLOCATIONS.with(Cell::get), before);
+    assert_eq!(pool.in_use(), 0);
 }

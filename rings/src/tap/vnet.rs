@@ -84,3 +84,66 @@ impl VnetHeader {
         header
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{FramePool, FrameRef, Gso, TxMeta};
+
+    fn request(piece: &FrameRef, meta: TxMeta) -> VnetHeader {
+        let pieces = core::slice::from_ref(piece);
+        VnetHeader::for_packet(&TxPacket { pieces, meta })
+    }
+
+    #[test]
+    fn requests_become_headers() {
+        let pool = FramePool::on_heap::<2, 2048>();
+        let mut frame = pool.alloc().expect("free");
+        assert!(frame.set_len(1554));
+        let frame = frame.freeze();
+        let mut meta = TxMeta::default();
+        assert_eq!(request(&frame, meta), VnetHeader::default());
+        meta.checksum = TxChecksum::Partial {
+            start: 34,
+            offset: 16,
+        };
+        for (kind, size, gso_type) in [
+            (GsoKind::TcpV4, 1000, 1),
+            (GsoKind::TcpV6, 1000, 4),
+            // One segment: there is nothing to cut.
+            (GsoKind::TcpV4, 1500, 0),
+        ] {
+            meta.gso = Some(Gso {
+                kind,
+                size,
+                header_len: 54,
+            });
+            let header = request(&frame, meta);
+            let gso = if gso_type == 0 { 0 } else { size };
+            assert_eq!(
+                (header.flags, header.csum_start, header.csum_offset),
+                (1, 34, 16)
+            );
+            assert_eq!((header.gso_type, header.gso_size), (gso_type, gso));
+            assert_eq!(VnetHeader::parse(&header.to_bytes()), header);
+        }
+    }
+
+    #[test]
+    fn headers_become_what_the_device_says() {
+        let meta = |flags, gso_type| {
+            let mut bytes = [0; VnetHeader::LEN];
+            (bytes[0], bytes[1]) = (flags, gso_type);
+            bytes[4..6].copy_from_slice(&1448u16.to_ne_bytes());
+            let meta = VnetHeader::parse(&bytes).rx_meta();
+            (meta.checksum, meta.gso_size)
+        };
+        assert_eq!(meta(0, 0), (RxChecksum::Unknown, 0));
+        assert_eq!(meta(2, 0), (RxChecksum::Verified, 0));
+        assert_eq!(meta(1, 1), (RxChecksum::Partial, 1448));
+        assert_eq!(meta(3, 0x84), (RxChecksum::Partial, 1448));
+        // UDP fragmentation and kinds yet unknown are no TCP segments.
+        assert_eq!(meta(1, 3), (RxChecksum::Partial, 0));
+        assert_eq!(meta(0xff, 0xff), (RxChecksum::Partial, 0));
+    }
+}
