@@ -1,0 +1,253 @@
+//! ICMP for IPv4: echo, the errors that this host sends, and those that it is
+//! sent (RFC 792, RFC 1122 3.2.2).
+
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use pollwire_offload::checksum::{self, Sum};
+use pollwire_rings::{FrameBuf, Instant, TxMeta};
+use zerocopy::{FromBytes, IntoBytes};
+
+use super::IpMeta;
+use crate::random::Random;
+use crate::wire::icmpv4::{
+    DEST_UNREACHABLE, ECHO_REPLY, ECHO_REQUEST, FRAGMENTATION_NEEDED, PORT_UNREACHABLE,
+    PROTOCOL_UNREACHABLE, TIME_EXCEEDED,
+};
+use crate::wire::ipv4::{PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP};
+use crate::wire::{ETHERNET_HEADER, ICMPV4_HEADER, IPV4_HEADER, Icmpv4Header, Ipv4Header};
+use crate::{ConnError, Counter, DropReason, FlowKey, Stack};
+
+/// RFC 1812, 4.3.2.3: an error quotes "as much of the original datagram as
+/// possible without the length of the ICMP datagram exceeding 576 bytes".
+const MAX_ERROR: usize = 576;
+const MAX_QUOTE: usize = MAX_ERROR - IPV4_HEADER - ICMPV4_HEADER;
+
+/// What ICMP keeps between packets: the rate limit of its errors.
+pub(crate) struct Icmp {
+    /// Errors that may be sent now, in nanoseconds of waiting.
+    credit: u64,
+    refilled_at: Instant,
+}
+
+/// Nanoseconds of waiting that one error costs: 100 in a second at most.
+const ERROR_COST: u64 = 10_000_000;
+/// Errors that may be sent at once.
+const ERROR_BURST: u64 = 50;
+
+impl Icmp {
+    /// A full bucket.
+    pub(crate) const fn new() -> Self {
+        Self { credit: ERROR_BURST * ERROR_COST, refilled_at: Instant::ZERO }
+    }
+
+    /// Whether an error may be sent now (RFC 1812, 4.3.2.8).
+    ///
+    /// Every other error costs double, at random: with an exact limit, whoever
+    /// spoofs the senders of probes could count from afar which of them were
+    /// answered, and so find the ports that are open.
+    fn may_send_error(&mut self, now: Instant, random: &mut Random) -> bool {
+        let earned = now.nanos_since(self.refilled_at);
+        self.credit = self.credit.saturating_add(earned).min(ERROR_BURST * ERROR_COST);
+        self.refilled_at = self.refilled_at.max(now);
+        if self.credit < ERROR_COST {
+            return false;
+        }
+        let cost = ERROR_COST * u64::from(1 + random.below(2));
+        self.credit = self.credit.saturating_sub(cost);
+        true
+    }
+}
+
+impl Stack {
+    /// Takes an ICMP message. `frame` begins with its header and ends with the
+    /// IP packet; the IP header lies in the headroom.
+    pub(crate) fn icmp_input(
+        &mut self,
+        now: Instant,
+        ip: &IpMeta,
+        frame: FrameBuf,
+    ) -> Result<(), DropReason> {
+        if !self.rx_rest.is_empty() {
+            return Err(DropReason::TooManyPieces);
+        }
+        let (header, body) =
+            Icmpv4Header::ref_from_prefix(&frame).map_err(|_| DropReason::IcmpTooShort)?;
+        if !Sum::of(&frame).is_valid() {
+            return Err(DropReason::IcmpBadChecksum);
+        }
+        match header.kind {
+            ECHO_REQUEST => self.echo(now, ip, frame),
+            DEST_UNREACHABLE | TIME_EXCEEDED => {
+                let error = error_of(header).ok_or(DropReason::IcmpIgnored)?;
+                self.on_icmp_error(error, body)
+            }
+            // Redirects are not believed: any host on the link could claim to
+            // be the router. Source Quench MUST be ignored (RFC 6633, 3); "If
+            // an ICMP message of unknown type is received, it MUST be silently
+            // discarded" (RFC 1122, 3.2.2).
+            _ => Err(DropReason::IcmpIgnored),
+        }
+    }
+
+    /// Answers in place: RFC 1122, 3.2.2.6: "Data received in an ICMP Echo
+    /// Request MUST be entirely included in the resulting Echo Reply", whose
+    /// source "MUST be the same as the specific-destination address" asked.
+    fn echo(&mut self, now: Instant, ip: &IpMeta, mut frame: FrameBuf) -> Result<(), DropReason> {
+        if ip.broadcast || self.is_group(ip.src) {
+            return Err(DropReason::IcmpEchoToGroup);
+        }
+        if let Ok((header, _)) = Icmpv4Header::mut_from_prefix(&mut frame) {
+            let (old, new) = ([header.kind, header.code], [ECHO_REPLY, header.code]);
+            let check = checksum::update_u16(
+                header.checksum.get(),
+                u16::from_be_bytes(old),
+                u16::from_be_bytes(new),
+            );
+            header.kind = ECHO_REPLY;
+            header.checksum = check.into();
+        }
+        self.counters.inc(Counter::IcmpEchoReplies);
+        self.icmp_send(now, ip.dst, ip.src, frame);
+        Ok(())
+    }
+
+    /// Whether an answer to `source` would go to many: IP input does not know a
+    /// subnet's broadcast address from a host's when it is a source.
+    fn is_group(&self, source: IpAddr) -> bool {
+        match source {
+            IpAddr::V4(source) => self.iface.is_broadcast(source),
+            IpAddr::V6(source) => source.is_multicast(),
+        }
+    }
+
+    fn icmp_send(&mut self, now: Instant, src: IpAddr, dst: IpAddr, frame: FrameBuf) {
+        // What cannot be sent has been counted.
+        let _ = self.ip_send(now, src, dst, PROTOCOL_ICMP, frame, None, TxMeta::default());
+    }
+
+    /// Tells the sender of `original` that it is unreachable here: `code` says
+    /// in what way. `original` begins with its transport header, its IP header
+    /// lies in the headroom; its frame becomes the error's own.
+    ///
+    /// RFC 1122, 3.2.2: no error is ever sent about an ICMP error, a datagram
+    /// for a group, a fragment other than the first, or one whose source names
+    /// no single host. IP input has refused the last two.
+    pub(crate) fn icmp_unreachable(
+        &mut self,
+        now: Instant,
+        ip: &IpMeta,
+        code: u8,
+        mut original: FrameBuf,
+    ) {
+        if ip.broadcast
+            || self.is_group(ip.src)
+            || original.push_front(ip.header_len.into()).is_none()
+            || is_icmp_error(&original)
+        {
+            return;
+        }
+        if !self.icmp.may_send_error(now, &mut self.random) {
+            self.counters.inc(Counter::IcmpErrorsLimited);
+            return;
+        }
+        original.truncate(MAX_QUOTE);
+        let Some(mut frame) = self.with_headroom(original) else { return };
+        let header =
+            Icmpv4Header { kind: DEST_UNREACHABLE, code, checksum: 0.into(), rest: [0; 4] };
+        let check = Sum::of(header.as_bytes()).add_bytes(&frame).finish();
+        let header = Icmpv4Header { checksum: check.into(), ..header };
+        if let Some(room) = frame.push_front(ICMPV4_HEADER) {
+            room.copy_from_slice(header.as_bytes());
+        }
+        self.counters.inc(Counter::IcmpErrorsOut);
+        self.icmp_send(now, ip.dst, ip.src, frame);
+    }
+
+    /// The frame itself if all headers fit before its data, else a copy with
+    /// room for them.
+    fn with_headroom(&mut self, quote: FrameBuf) -> Option<FrameBuf> {
+        if quote.headroom() >= ETHERNET_HEADER + IPV4_HEADER + ICMPV4_HEADER {
+            return Some(quote);
+        }
+        let Some(mut copy) = self.pool.alloc() else {
+            self.counters.inc(Counter::NoFrame);
+            return None;
+        };
+        let copied = copy.extend_from_slice(&quote);
+        self.counters.add(Counter::CopiedBytes, copied as u64);
+        Some(copy)
+    }
+
+    /// Passes an error on to whom it concerns: RFC 1122, 3.2.2: "the IP
+    /// protocol number MUST be extracted from the original header and used to
+    /// select the appropriate transport protocol entity".
+    fn on_icmp_error(&mut self, error: ConnError, quote: &[u8]) -> Result<(), DropReason> {
+        let quote = Quote::parse(quote)?;
+        if !self.is_local(quote.local.ip()) || self.is_local(quote.remote.ip()) {
+            return Err(DropReason::IcmpNoFlow);
+        }
+        match quote.protocol {
+            PROTOCOL_UDP => self.udp_icmp_error(quote.local, quote.remote, error)?,
+            PROTOCOL_TCP => {
+                let key = FlowKey::new(quote.local, quote.remote);
+                self.tcp_icmp_error(&key, quote.seq, error);
+            }
+            _ => return Err(DropReason::IcmpNoFlow),
+        }
+        self.counters.inc(Counter::IcmpErrorsIn);
+        Ok(())
+    }
+}
+
+/// What an error means to a connection; `None` when it means nothing to one.
+fn error_of(header: &Icmpv4Header) -> Option<ConnError> {
+    match (header.kind, header.code) {
+        (DEST_UNREACHABLE, PROTOCOL_UNREACHABLE | PORT_UNREACHABLE) => Some(ConnError::Refused),
+        // The path's MTU: nothing sent here is longer than the link's.
+        (DEST_UNREACHABLE, FRAGMENTATION_NEEDED) => None,
+        (DEST_UNREACHABLE, 0..=15) | (TIME_EXCEEDED, 0) => Some(ConnError::HostUnreachable),
+        _ => None,
+    }
+}
+
+/// Whether an IPv4 packet is an ICMP error message, or might be.
+fn is_icmp_error(packet: &[u8]) -> bool {
+    let Ok((header, _)) = Ipv4Header::ref_from_prefix(packet) else { return true };
+    header.protocol == PROTOCOL_ICMP
+        && packet.get(header.header_len()).is_none_or(|&kind| Icmpv4Header::is_error(kind))
+}
+
+/// What an ICMP error tells of the packet that it is about: ours, so its source
+/// is our side.
+struct Quote {
+    local: SocketAddr,
+    remote: SocketAddr,
+    protocol: u8,
+    /// TCP's sequence number.
+    seq: u32,
+}
+
+impl Quote {
+    /// RFC 1122, 3.2.2: an error quotes the IP header "and at least the first
+    /// 8 data octets".
+    fn parse(bytes: &[u8]) -> Result<Self, DropReason> {
+        let (header, _) =
+            Ipv4Header::ref_from_prefix(bytes).map_err(|_| DropReason::IcmpBadQuote)?;
+        let transport = bytes
+            .get(header.header_len()..)
+            .and_then(<[u8]>::first_chunk::<8>)
+            .filter(|_| header.version() == 4 && header.header_len() >= IPV4_HEADER)
+            .filter(|_| !header.is_fragment())
+            .ok_or(DropReason::IcmpBadQuote)?;
+        let [a, b, c, d, seq @ ..] = *transport;
+        let endpoint = |address: Ipv4Addr, port: [u8; 2]| {
+            SocketAddr::new(IpAddr::V4(address), u16::from_be_bytes(port))
+        };
+        Ok(Self {
+            local: endpoint(header.source(), [a, b]),
+            remote: endpoint(header.destination(), [c, d]),
+            protocol: header.protocol,
+            seq: u32::from_be_bytes(seq),
+        })
+    }
+}

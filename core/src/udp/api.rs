@@ -1,0 +1,358 @@
+//! What applications call: sockets without blocking. The async sockets are
+//! built of these.
+
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::task::Waker;
+
+use alloc::collections::VecDeque;
+use pollwire_offload::checksum::Sum;
+use pollwire_rings::{FrameBuf, FrameRef, TxChecksum, TxMeta};
+use zerocopy::IntoBytes;
+
+use super::{Socket, UdpId, UdpOptions, pseudo_sum};
+use crate::wire::ipv4::PROTOCOL_UDP;
+use crate::wire::udp::CHECKSUM_AT;
+use crate::wire::{ETHERNET_HEADER, IPV4_HEADER, UDP_HEADER, UdpHeader};
+use crate::{Counter, Error, Misuse, Stack};
+
+/// First and last of the ephemeral ports (RFC 6335, 6).
+const EPHEMERAL: (u16, u16) = (49_152, 65_535);
+/// Random ports tried before giving up (RFC 6056, 3.3.1).
+const PORT_TRIES: u32 = 4096;
+/// Bytes of an IPv6 header.
+const IPV6_HEADER: usize = 40;
+
+impl Stack {
+    /// Binds a socket with [`UdpOptions::DEFAULT`]. Port 0 chooses a random
+    /// free one (RFC 6056), the unspecified address means every address of this
+    /// host.
+    ///
+    /// # Errors
+    /// [`Misuse::AddressInUse`], [`Misuse::AddressNotLocal`],
+    /// [`Misuse::NoPortFree`].
+    pub fn udp_bind(&mut self, local: SocketAddr) -> Result<UdpId, Misuse> {
+        self.udp_bind_with(local, UdpOptions::DEFAULT)
+    }
+
+    /// As [`udp_bind`](Self::udp_bind), with other bounds of its queue.
+    ///
+    /// # Errors
+    /// As [`udp_bind`](Self::udp_bind).
+    pub fn udp_bind_with(
+        &mut self,
+        local: SocketAddr,
+        options: UdpOptions,
+    ) -> Result<UdpId, Misuse> {
+        let address = (!local.ip().is_unspecified()).then_some(local.ip());
+        if address.is_some_and(|address| !self.is_local(address)) {
+            return Err(Misuse::AddressNotLocal);
+        }
+        let port = match local.port() {
+            0 => self.free_udp_port(address)?,
+            port if self.udp.conflicts(address, port) => return Err(Misuse::AddressInUse),
+            port => port,
+        };
+        Ok(self.udp.open(address, port, options))
+    }
+
+    fn free_udp_port(&mut self, address: Option<IpAddr>) -> Result<u16, Misuse> {
+        let (first, last) = EPHEMERAL;
+        for _ in 0..PORT_TRIES {
+            let offset = self.random.below(u32::from(last - first) + 1);
+            let port = first + u16::try_from(offset).unwrap_or(0);
+            if !self.udp.conflicts(address, port) {
+                return Ok(port);
+            }
+        }
+        Err(Misuse::NoPortFree)
+    }
+
+    /// Where a socket is bound; the address is unspecified for all.
+    ///
+    /// # Errors
+    /// [`Misuse::StaleHandle`].
+    pub fn udp_local_addr(&mut self, id: UdpId) -> Result<SocketAddr, Misuse> {
+        let socket = self.udp.socket(id)?;
+        let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        Ok(SocketAddr::new(socket.address.unwrap_or(any), socket.port))
+    }
+
+    /// Fixes the only peer that the socket receives from, and whose ICMP errors
+    /// it is told of; `None` opens it to everybody again. Datagrams that wait
+    /// already stay.
+    ///
+    /// # Errors
+    /// [`Misuse::StaleHandle`], [`Misuse::BadDestination`].
+    pub fn udp_connect(&mut self, id: UdpId, remote: Option<SocketAddr>) -> Result<(), Misuse> {
+        if remote.is_some_and(|remote| !is_destination(remote)) {
+            return Err(Misuse::BadDestination);
+        }
+        let socket = self.udp.socket(id)?;
+        socket.remote = remote;
+        socket.error = None;
+        Ok(())
+    }
+
+    /// The oldest datagram's payload, in the frame in which it came, and its
+    /// sender. As its only handle it can be written
+    /// ([`FrameRef::try_into_mut`]) and sent back.
+    ///
+    /// # Errors
+    /// [`Error::WouldBlock`] when none waits; [`Error::Conn`] once after an
+    /// ICMP error from the [connected](Self::udp_connect) peer;
+    /// [`Misuse::StaleHandle`].
+    #[inline]
+    pub fn udp_try_recv(&mut self, id: UdpId) -> Result<(FrameRef, SocketAddr), Error> {
+        let socket = self.udp.socket(id)?;
+        if let Some(error) = socket.error.take() {
+            return Err(error.into());
+        }
+        let datagram = socket.pop().ok_or(Error::WouldBlock)?;
+        Ok((datagram.payload, datagram.from))
+    }
+
+    /// Copies the oldest datagram's payload into `out`. Returns the payload's
+    /// full length, of which `out` holds the beginning if it is shorter, and
+    /// the sender.
+    ///
+    /// # Errors
+    /// As [`udp_try_recv`](Self::udp_try_recv).
+    pub fn udp_try_recv_into(
+        &mut self,
+        id: UdpId,
+        out: &mut [u8],
+    ) -> Result<(usize, SocketAddr), Error> {
+        let (payload, from) = self.udp_try_recv(id)?;
+        let copied = payload.len().min(out.len());
+        if let (Some(to), Some(bytes)) = (out.get_mut(..copied), payload.get(..copied)) {
+            to.copy_from_slice(bytes);
+        }
+        self.counters.add(Counter::CopiedBytes, copied as u64);
+        Ok((payload.len(), from))
+    }
+
+    /// A frame of `len` bytes to fill and [send](Self::udp_try_send_frame).
+    /// The bytes hold old data: write all of them.
+    ///
+    /// # Errors
+    /// [`Misuse::TooLong`] when no frame is that long, [`Misuse::NoFrameFree`],
+    /// [`Misuse::StaleHandle`].
+    pub fn udp_reserve(&mut self, id: UdpId, len: usize) -> Result<FrameBuf, Error> {
+        self.udp.socket(id)?;
+        let mut frame = self.udp_frame()?;
+        if frame.set_len(len) { Ok(frame) } else { Err(Misuse::TooLong.into()) }
+    }
+
+    fn udp_frame(&mut self) -> Result<FrameBuf, Misuse> {
+        self.pool.alloc().ok_or_else(|| {
+            self.counters.inc(Counter::NoFrame);
+            Misuse::NoFrameFree
+        })
+    }
+
+    /// Sends a datagram of `data`, copied into a frame.
+    ///
+    /// # Errors
+    /// [`Misuse::TooLong`], [`Misuse::NoFrameFree`], and those of
+    /// [`udp_try_send_frame`](Self::udp_try_send_frame).
+    pub fn udp_try_send(
+        &mut self,
+        id: UdpId,
+        data: &[u8],
+        remote: SocketAddr,
+    ) -> Result<(), Error> {
+        let source = self.udp_source(id, data.len(), remote)?;
+        let mut frame = self.udp_frame()?;
+        if frame.extend_from_slice(data) < data.len() {
+            return Err(Misuse::TooLong.into());
+        }
+        self.counters.add(Counter::CopiedBytes, data.len() as u64);
+        self.udp_emit(source, remote, frame.freeze()).map_err(|(_, misuse)| misuse.into())
+    }
+
+    /// Sends the bytes of `frame` as a datagram, without copying them. A frame
+    /// with no other handle and 42 bytes of headroom (62 for IPv6) carries its
+    /// own headers; others get a second frame in front. What then finds no room
+    /// on its way to the device is dropped and counted, as datagrams are.
+    ///
+    /// # Errors
+    /// The frame, and [`Error::Conn`] once after an ICMP error from the
+    /// [connected](Self::udp_connect) peer, [`Misuse::StaleHandle`],
+    /// [`Misuse::BadDestination`], [`Misuse::NoSourceAddress`],
+    /// [`Misuse::TooLong`] when it would not fit the link in one piece, or
+    /// [`Misuse::NoFrameFree`].
+    #[inline]
+    pub fn udp_try_send_frame(
+        &mut self,
+        id: UdpId,
+        frame: impl Into<FrameRef>,
+        remote: SocketAddr,
+    ) -> Result<(), (FrameRef, Error)> {
+        let frame = frame.into();
+        match self.udp_source(id, frame.len(), remote) {
+            Ok(source) => self
+                .udp_emit(source, remote, frame)
+                .map_err(|(frame, misuse)| (frame, misuse.into())),
+            Err(error) => Err((frame, error)),
+        }
+    }
+
+    /// The source of a datagram, if it may be sent at all.
+    #[inline]
+    fn udp_source(
+        &mut self,
+        id: UdpId,
+        len: usize,
+        remote: SocketAddr,
+    ) -> Result<SocketAddr, Error> {
+        let socket = self.udp.socket(id)?;
+        if let Some(error) = socket.error.take() {
+            return Err(error.into());
+        }
+        let (address, port) = (socket.address, socket.port);
+        if !is_destination(remote) {
+            return Err(Misuse::BadDestination.into());
+        }
+        let headers = ip_header(remote.ip()) + UDP_HEADER;
+        if len > usize::from(self.iface.caps().mtu).saturating_sub(headers) {
+            return Err(Misuse::TooLong.into());
+        }
+        let source = address.or_else(|| self.source_for(remote.ip()));
+        match source.filter(|source| source.is_ipv4() == remote.is_ipv4()) {
+            Some(source) => Ok(SocketAddr::new(source, port)),
+            None => Err(Misuse::NoSourceAddress.into()),
+        }
+    }
+
+    /// Writes the UDP header, into the payload's own frame if it may be, and
+    /// hands both on.
+    #[inline]
+    fn udp_emit(
+        &mut self,
+        source: SocketAddr,
+        remote: SocketAddr,
+        payload: FrameRef,
+    ) -> Result<(), (FrameRef, Misuse)> {
+        let room = ETHERNET_HEADER + ip_header(remote.ip()) + UDP_HEADER;
+        let (mut frame, rest) = match payload.try_into_mut() {
+            Ok(frame) if frame.headroom() >= room => (frame, None),
+            other => {
+                let payload = other.map_or_else(|shared| shared, FrameBuf::freeze);
+                match self.udp_frame() {
+                    Ok(frame) => (frame, Some(payload)),
+                    Err(misuse) => return Err((payload, misuse)),
+                }
+            }
+        };
+        let meta = self.write_udp(source, remote, &mut frame, rest.as_deref());
+        self.counters.inc(Counter::UdpOut);
+        let now = self.now();
+        // What cannot be sent has been counted; datagrams may get lost.
+        let _ = self.ip_send(now, source.ip(), remote.ip(), PROTOCOL_UDP, frame, rest, meta);
+        Ok(())
+    }
+
+    /// Puts the header before `frame`'s data, which `rest` follows.
+    #[inline]
+    fn write_udp(
+        &self,
+        source: SocketAddr,
+        remote: SocketAddr,
+        frame: &mut FrameBuf,
+        rest: Option<&[u8]>,
+    ) -> TxMeta {
+        let payload_len = frame.len() + rest.map_or(0, <[u8]>::len);
+        // The MTU, 65,535 at most, was checked against.
+        let len = u16::try_from(UDP_HEADER + payload_len).unwrap_or(u16::MAX);
+        let header = UdpHeader {
+            src_port: source.port().into(),
+            dst_port: remote.port().into(),
+            len: len.into(),
+            checksum: 0.into(),
+        };
+        let pseudo = pseudo_sum(source.ip(), remote.ip(), len);
+        let (check, checksum) = if self.iface.caps().tx_checksum {
+            (pseudo.fold(), TxChecksum::Partial { start: 0, offset: CHECKSUM_AT })
+        } else {
+            let front = pseudo.add_bytes(header.as_bytes()).add_bytes(frame);
+            let sum = rest.map_or(front, |rest| front.then(Sum::of(rest), frame.len()));
+            // RFC 768: "If the computed checksum is zero, it is transmitted as
+            // all ones".
+            (sum.finish_nonzero(), TxChecksum::Done)
+        };
+        let header = UdpHeader { checksum: check.into(), ..header };
+        if let Some(room) = frame.push_front(UDP_HEADER) {
+            room.copy_from_slice(header.as_bytes());
+        }
+        TxMeta { checksum, gso: None }
+    }
+
+    /// Has `waker` woken, once, when a datagram or an error arrives. Without
+    /// effect on a stale handle.
+    pub fn udp_wake_on_recv(&mut self, id: UdpId, waker: &Waker) {
+        let Ok(socket) = self.udp.socket(id) else { return };
+        match &socket.waker {
+            Some(kept) if kept.will_wake(waker) => {}
+            _ => socket.waker = Some(waker.clone()),
+        }
+        socket.waiting = true;
+        if !socket.queue.is_empty() || socket.error.is_some() {
+            socket.wake();
+        }
+    }
+
+    /// Closes a socket: its port is free, what waited in its queue is gone, and
+    /// a task that waits is woken to find the handle stale. Without effect on
+    /// a stale handle.
+    pub fn udp_close(&mut self, id: UdpId) {
+        self.udp.close(id);
+    }
+}
+
+impl super::Udp {
+    fn open(&mut self, address: Option<IpAddr>, port: u16, options: UdpOptions) -> UdpId {
+        let options = UdpOptions { recv_datagrams: options.recv_datagrams.max(1), ..options };
+        let index = match self.free.pop() {
+            Some(index) => index,
+            None => {
+                let index = u32::try_from(self.sockets.len()).unwrap_or(u32::MAX);
+                self.sockets.push(Socket::CLOSED);
+                index
+            }
+        };
+        let mut generation = 0;
+        if let Some(socket) = self.sockets.get_mut(index as usize) {
+            generation = socket.generation;
+            *socket = Socket {
+                address,
+                port,
+                generation,
+                open: true,
+                options,
+                queue: VecDeque::with_capacity(options.recv_datagrams),
+                ..Socket::CLOSED
+            };
+        }
+        self.ports.insert(port, index);
+        UdpId { index, generation }
+    }
+
+    fn close(&mut self, id: UdpId) {
+        let Ok(socket) = self.socket(id) else { return };
+        let generation = socket.generation.wrapping_add(1);
+        let mut closed =
+            core::mem::replace(socket, Socket { generation, ..Socket::CLOSED });
+        self.ports.remove(closed.port, id.index);
+        self.free.push(id.index);
+        closed.wake();
+    }
+}
+
+/// Whether datagrams can go there. Broadcast and multicast are fine.
+fn is_destination(remote: SocketAddr) -> bool {
+    remote.port() != 0 && !remote.ip().is_unspecified()
+}
+
+fn ip_header(address: IpAddr) -> usize {
+    if address.is_ipv4() { IPV4_HEADER } else { IPV6_HEADER }
+}

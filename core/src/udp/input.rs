@@ -1,0 +1,106 @@
+//! Datagrams that arrive, and ICMP errors about those that were sent.
+
+use core::net::{IpAddr, SocketAddr};
+
+use pollwire_rings::{FrameBuf, Instant, RxChecksum, RxMeta};
+use zerocopy::FromBytes;
+
+use super::pseudo_sum;
+use crate::ip::IpMeta;
+use crate::wire::icmpv4::PORT_UNREACHABLE;
+use crate::wire::{UDP_HEADER, UdpHeader};
+use crate::{ConnError, Counter, DropReason, Stack};
+
+impl Stack {
+    /// Takes a UDP datagram. `frame` begins with its UDP header and ends with
+    /// the IP packet; the IP header lies in the headroom.
+    #[inline]
+    pub(crate) fn udp_input(
+        &mut self,
+        now: Instant,
+        ip: &IpMeta,
+        mut frame: FrameBuf,
+        meta: RxMeta,
+    ) -> Result<(), DropReason> {
+        if !self.rx_rest.is_empty() {
+            return Err(DropReason::UdpCoalesced);
+        }
+        let header = check(ip, &frame, meta)?;
+        let from = SocketAddr::new(ip.src, header.src_port.get());
+        let local = SocketAddr::new(ip.dst, header.dst_port.get());
+        let scarce = self.pool.available() < self.pool.capacity() / 8;
+        let refused = match self.udp.lookup(local) {
+            None => DropReason::UdpNoSocket,
+            Some(socket) if socket.remote.is_some_and(|remote| remote != from) => {
+                DropReason::UdpNotFromPeer
+            }
+            Some(socket) if !socket.has_room(frame.slot_size()) => {
+                return Err(DropReason::UdpQueueFull);
+            }
+            // When frames are scarce, a socket that does not keep up has to
+            // give way; one that does still gets its datagram.
+            Some(socket) if scarce && !socket.queue.is_empty() => {
+                return Err(DropReason::UdpNoMemory);
+            }
+            Some(socket) => {
+                frame.truncate(usize::from(header.len.get()));
+                frame.trim_front(UDP_HEADER);
+                socket.push(frame.freeze(), from);
+                self.counters.inc(Counter::UdpIn);
+                return Ok(());
+            }
+        };
+        // A connected socket's port must look closed to everybody else, lest
+        // it be found by asking.
+        self.icmp_unreachable(now, ip, PORT_UNREACHABLE, frame);
+        Err(refused)
+    }
+
+    /// Tells the socket connected from `local` to `remote` of an error that
+    /// its datagrams met.
+    ///
+    /// RFC 1122, 4.1.3.3: "UDP MUST pass to the application layer all ICMP
+    /// error messages that it receives from the IP layer." A socket without a
+    /// fixed peer could not tell whom it is about.
+    pub(crate) fn udp_icmp_error(
+        &mut self,
+        local: SocketAddr,
+        remote: SocketAddr,
+        error: ConnError,
+    ) -> Result<(), DropReason> {
+        let socket = self
+            .udp
+            .lookup(local)
+            .filter(|socket| socket.remote == Some(remote))
+            .ok_or(DropReason::IcmpNoFlow)?;
+        socket.error = Some(error);
+        socket.wake();
+        Ok(())
+    }
+}
+
+/// The header, its lengths and checksum found right.
+#[inline]
+fn check(ip: &IpMeta, frame: &FrameBuf, meta: RxMeta) -> Result<UdpHeader, DropReason> {
+    let (header, _) = UdpHeader::read_from_prefix(frame).map_err(|_| DropReason::UdpTooShort)?;
+    let datagram = frame.get(..usize::from(header.len.get()));
+    let datagram =
+        datagram.filter(|bytes| bytes.len() >= UDP_HEADER).ok_or(DropReason::UdpBadLength)?;
+    if header.dst_port.get() == 0 {
+        return Err(DropReason::UdpBadPort);
+    }
+    if header.checksum.get() == 0 {
+        // RFC 768: "An all zero transmitted checksum value means that the
+        // transmitter generated no checksum". RFC 8200, 8.1, forbids it.
+        return match ip.src {
+            IpAddr::V4(_) => Ok(header),
+            IpAddr::V6(_) => Err(DropReason::UdpBadChecksum),
+        };
+    }
+    if meta.checksum == RxChecksum::Unknown
+        && !pseudo_sum(ip.src, ip.dst, header.len.get()).add_bytes(datagram).is_valid()
+    {
+        return Err(DropReason::UdpBadChecksum);
+    }
+    Ok(header)
+}

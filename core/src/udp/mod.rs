@@ -1,0 +1,190 @@
+//! UDP (RFC 768): sockets with bounded receive queues.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`input`] | what arrives, and errors about what was sent |
+//! | [`api`] | what applications call |
+//! | [`ports`] | from a port to its sockets |
+
+mod api;
+mod input;
+mod ports;
+
+#[cfg(test)]
+mod tests;
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
+use core::task::Waker;
+
+use pollwire_offload::checksum::Sum;
+use pollwire_rings::FrameRef;
+
+use crate::wire::ipv4::PROTOCOL_UDP;
+use crate::{ConnError, Misuse};
+use ports::Ports;
+
+/// A UDP socket. Stale once closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct UdpId {
+    index: u32,
+    generation: u32,
+}
+
+/// Bounds of a socket's receive queue. What comes while either is reached is
+/// dropped and counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UdpOptions {
+    /// Datagrams that may wait; 1 at least. Their places are allocated by the
+    /// bind.
+    pub recv_datagrams: usize,
+    /// Bytes that may wait, counted as the frames' whole slots; one datagram
+    /// may wait whatever it costs.
+    pub recv_bytes: usize,
+}
+
+impl UdpOptions {
+    /// 64 datagrams, 128 KiB.
+    pub const DEFAULT: Self = Self { recv_datagrams: 64, recv_bytes: 128 * 1024 };
+}
+
+impl Default for UdpOptions {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// A datagram that waits to be received.
+struct Datagram {
+    payload: FrameRef,
+    from: SocketAddr,
+}
+
+/// A bound socket, or the place of one.
+struct Socket {
+    /// `None`: any address of this host.
+    address: Option<IpAddr>,
+    port: u16,
+    generation: u32,
+    open: bool,
+    /// The only peer, when connected.
+    remote: Option<SocketAddr>,
+    /// What an ICMP error said, told once.
+    error: Option<ConnError>,
+    options: UdpOptions,
+    queue: VecDeque<Datagram>,
+    /// Slot bytes that the queue holds.
+    held: usize,
+    waker: Option<Waker>,
+    /// A task waits: `waker` is to be woken, once.
+    waiting: bool,
+}
+
+impl Socket {
+    /// A place that no socket holds.
+    const CLOSED: Self = Self {
+        address: None,
+        port: 0,
+        generation: 0,
+        open: false,
+        remote: None,
+        error: None,
+        options: UdpOptions::DEFAULT,
+        queue: VecDeque::new(),
+        held: 0,
+        waker: None,
+        waiting: false,
+    };
+
+    fn matches(&self, local: IpAddr) -> bool {
+        self.address.is_none_or(|address| address == local)
+    }
+
+    fn has_room(&self, slot: usize) -> bool {
+        self.queue.is_empty()
+            || (self.queue.len() < self.options.recv_datagrams
+                && self.held.saturating_add(slot) <= self.options.recv_bytes)
+    }
+
+    fn push(&mut self, payload: FrameRef, from: SocketAddr) {
+        self.held += payload.slot_size();
+        self.queue.push_back(Datagram { payload, from });
+        self.wake();
+    }
+
+    fn pop(&mut self) -> Option<Datagram> {
+        let datagram = self.queue.pop_front()?;
+        self.held = self.held.saturating_sub(datagram.payload.slot_size());
+        Some(datagram)
+    }
+
+    fn wake(&mut self) {
+        if core::mem::take(&mut self.waiting)
+            && let Some(waker) = &self.waker
+        {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// All UDP sockets of a stack.
+pub(crate) struct Udp {
+    sockets: Vec<Socket>,
+    /// Places of closed sockets.
+    free: Vec<u32>,
+    ports: Ports,
+}
+
+impl Udp {
+    /// No sockets yet; `key` is a secret of the boot.
+    pub(crate) fn new(key: (u64, u64)) -> Self {
+        Self { sockets: Vec::new(), free: Vec::new(), ports: Ports::new(key.0 ^ key.1) }
+    }
+
+    fn socket(&mut self, id: UdpId) -> Result<&mut Socket, Misuse> {
+        match self.sockets.get_mut(id.index as usize) {
+            Some(socket) if socket.open && socket.generation == id.generation => Ok(socket),
+            _ => Err(Misuse::StaleHandle),
+        }
+    }
+
+    /// The socket for datagrams to `local`.
+    fn lookup(&mut self, local: SocketAddr) -> Option<&mut Socket> {
+        let Self { sockets, ports, .. } = self;
+        // Binding sees to it that at most one matches.
+        let index = ports
+            .sockets(local.port())
+            .map(|index| index as usize)
+            .find(|&index| sockets.get(index).is_some_and(|socket| socket.matches(local.ip())))?;
+        sockets.get_mut(index)
+    }
+
+    /// Whether a socket on `address` and `port` would take datagrams of another.
+    fn conflicts(&self, address: Option<IpAddr>, port: u16) -> bool {
+        self.ports.sockets(port).any(|index| {
+            self.sockets.get(index as usize).is_some_and(|other| {
+                address.is_none() || other.address.is_none() || other.address == address
+            })
+        })
+    }
+}
+
+/// The sum of the pseudo-header (RFC 768; RFC 8200, 8.1).
+fn pseudo_sum(src: IpAddr, dst: IpAddr, len: u16) -> Sum {
+    match (src, dst) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => {
+            Sum::pseudo_v4(src.octets(), dst.octets(), PROTOCOL_UDP, len)
+        }
+        (src, dst) => {
+            Sum::pseudo_v6(to_v6(src), to_v6(dst), PROTOCOL_UDP, u32::from(len))
+        }
+    }
+}
+
+fn to_v6(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    }
+}
