@@ -1,0 +1,243 @@
+//! ARP (RFC 826) with announcements and conflict detection (RFC 5227).
+//!
+//! Addresses are configured, and a unikernel serves from its first
+//! millisecond: it announces its addresses at boot rather than probing for
+//! seconds first (RFC 5227, 2.1). A host that has one of them already defends
+//! it against the announcement, and the conflict is counted and logged.
+
+use core::net::{IpAddr, Ipv4Addr};
+use core::time::Duration;
+
+use pollwire_rings::{FrameBuf, Instant, TxMeta};
+
+use super::neighbor::{Due, Heard};
+use super::{Ipv4Cidr, Pending};
+use crate::wire::ethernet::ETHERTYPE_ARP;
+use crate::wire::{
+    ARP_MESSAGE, ArpOperation, ArpRepr, ETHERNET_HEADER, EthernetHeader, MacAddr, UnicastV4,
+};
+use crate::{Counter, DropReason, Stack};
+
+/// RFC 5227, 1.1: ANNOUNCE_NUM, ANNOUNCE_INTERVAL and DEFEND_INTERVAL.
+const ANNOUNCE_NUM: u8 = 2;
+const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(2);
+const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
+
+/// When our addresses are announced and defended.
+pub(super) struct Announcer {
+    left: u8,
+    due: Instant,
+    /// When each address was last defended.
+    defended: [Option<Instant>; 4],
+}
+
+impl Announcer {
+    pub(super) fn new(addresses: usize) -> Self {
+        let left = if addresses == 0 { 0 } else { ANNOUNCE_NUM };
+        Self {
+            left,
+            due: Instant::ZERO,
+            defended: [None; 4],
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        (self.left > 0).then_some(self.due)
+    }
+
+    /// Whether the announcements of this round are due.
+    fn take_due(&mut self, now: Instant) -> bool {
+        let due = self.left > 0 && self.due <= now;
+        if due {
+            self.left -= 1;
+            self.due = now + ANNOUNCE_INTERVAL;
+        }
+        due
+    }
+
+    /// RFC 5227, 2.4 (c), for hosts that must not give up their address: one
+    /// announcement, and "the host MUST NOT send another defensive ARP
+    /// Announcement" within DEFEND_INTERVAL.
+    fn may_defend(&mut self, now: Instant, index: usize) -> bool {
+        let Some(defended) = self.defended.get_mut(index) else {
+            return false;
+        };
+        let may = defended.is_none_or(|last| now.since(last) >= DEFEND_INTERVAL);
+        if may {
+            *defended = Some(now);
+        }
+        may
+    }
+}
+
+impl Stack {
+    /// Takes an ARP message. `frame` begins with its Ethernet header.
+    pub(crate) fn arp_input(&mut self, now: Instant, frame: FrameBuf) -> Result<(), DropReason> {
+        self.counters.inc(Counter::ArpIn);
+        let message = ArpRepr::parse(frame.get(ETHERNET_HEADER..).unwrap_or_default())?;
+        self.check_sender(now, &message)?;
+        let to_us = frame.first_chunk::<6>() == Some(&self.iface.mac().0);
+        let about_us = self.iface.is_local(IpAddr::V4(message.target_ip));
+        let asks_us = about_us && message.operation == ArpOperation::Request;
+        let heard = if message.is_probe() {
+            Heard::Unknown
+        } else if about_us && to_us && message.operation == ArpOperation::Reply {
+            self.iface
+                .neighbors
+                .answered(now, message.sender_ip, message.sender_mac)
+        } else {
+            self.iface
+                .neighbors
+                .told(now, message.sender_ip, message.sender_mac)
+        };
+        match heard {
+            Heard::Resolved => self.send_pending(message.sender_ip, message.sender_mac),
+            Heard::Unknown if asks_us && !message.is_probe() => {
+                self.iface
+                    .neighbors
+                    .learn(now, message.sender_ip, message.sender_mac);
+            }
+            Heard::Unknown if !asks_us => return Err(DropReason::ArpNotForUs),
+            Heard::Known | Heard::Unknown => {}
+        }
+        if asks_us {
+            self.arp_reply(&message, frame)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Refuses senders that cannot be, and sees to those that claim to be us.
+    fn check_sender(&mut self, now: Instant, message: &ArpRepr) -> Result<(), DropReason> {
+        let sender = message.sender_ip;
+        // Our own broadcast may come back from a bridge.
+        if message.sender_mac == self.iface.mac() {
+            return Err(DropReason::ArpBadSender);
+        }
+        if message.is_probe() {
+            return Ok(());
+        }
+        if let Some(index) = self.iface.address_index(sender) {
+            self.on_conflict(now, index, message.sender_mac);
+            return Err(DropReason::ArpConflict);
+        }
+        if UnicastV4::new(sender).is_none() || self.iface.is_broadcast(sender) {
+            return Err(DropReason::ArpBadSender);
+        }
+        if self.iface.is_on_link(sender) {
+            Ok(())
+        } else {
+            Err(DropReason::ArpOffLink)
+        }
+    }
+
+    /// RFC 5227, 2.4: another station uses one of our addresses.
+    fn on_conflict(&mut self, now: Instant, index: usize, mac: MacAddr) {
+        self.counters.inc(Counter::ArpConflicts);
+        let Some(own) = self.iface.addresses.get(index).copied() else {
+            return;
+        };
+        if self.iface.announcer.may_defend(now, index) {
+            log::warn!("{mac} uses our address {}", own.address());
+            self.arp_announce(&own);
+        }
+    }
+
+    /// Turns a request into its reply, in the same frame.
+    fn arp_reply(&mut self, request: &ArpRepr, mut frame: FrameBuf) -> Result<(), DropReason> {
+        let reply = ArpRepr {
+            operation: ArpOperation::Reply,
+            sender_mac: self.iface.mac(),
+            sender_ip: request.target_ip,
+            target_mac: request.sender_mac,
+            target_ip: request.sender_ip,
+        };
+        frame.truncate(0);
+        self.arp_emit(&reply, request.sender_mac, frame)?;
+        self.counters.inc(Counter::ArpRepliesOut);
+        Ok(())
+    }
+
+    /// RFC 5227, 3: a request by broadcast with our address in both places.
+    fn arp_announce(&mut self, own: &Ipv4Cidr) {
+        self.arp_request(own.address(), own.address(), MacAddr::BROADCAST);
+    }
+
+    /// Asks for a neighbour: all stations, or the one that had the address.
+    pub(crate) fn arp_ask(&mut self, neighbor: Ipv4Addr, mac: MacAddr) {
+        if let Some(IpAddr::V4(own)) = self.iface.source_for(IpAddr::V4(neighbor)) {
+            self.arp_request(own, neighbor, mac);
+        }
+    }
+
+    fn arp_request(&mut self, own: Ipv4Addr, target: Ipv4Addr, mac: MacAddr) {
+        let request = ArpRepr {
+            operation: ArpOperation::Request,
+            sender_mac: self.iface.mac(),
+            sender_ip: own,
+            target_mac: MacAddr::ZERO,
+            target_ip: target,
+        };
+        let sent = match self.pool.alloc() {
+            Some(frame) => self.arp_emit(&request, mac, frame),
+            None => Err(DropReason::SendNoFrame),
+        };
+        match sent {
+            Ok(()) => self.counters.inc(Counter::ArpRequestsOut),
+            Err(reason) => self.counters.drop(reason),
+        }
+    }
+
+    fn arp_emit(
+        &mut self,
+        message: &ArpRepr,
+        to: MacAddr,
+        mut frame: FrameBuf,
+    ) -> Result<(), DropReason> {
+        let ethernet = EthernetHeader::new(to, self.iface.mac(), ETHERTYPE_ARP);
+        let written = frame.extend_from_slice(&ethernet.to_bytes())
+            + frame.extend_from_slice(&message.emit());
+        if written != ETHERNET_HEADER + ARP_MESSAGE {
+            return Err(DropReason::SendNoHeadroom);
+        }
+        self.outbox
+            .push(frame.freeze(), None, TxMeta::default())
+            .map_err(|_| DropReason::OutboxFull)
+    }
+
+    /// Sends what waited for a neighbour.
+    fn send_pending(&mut self, neighbor: Ipv4Addr, mac: MacAddr) {
+        while let Some(packet) = self.iface.pending.pop(neighbor) {
+            if let Err(reason) = self.link_send(mac, packet) {
+                self.counters.drop(reason);
+            }
+        }
+    }
+
+    /// Drops what waited for a neighbour.
+    pub(crate) fn drop_pending(&mut self, neighbor: Ipv4Addr, reason: DropReason) {
+        while let Some(Pending { .. }) = self.iface.pending.pop(neighbor) {
+            self.counters.drop(reason);
+        }
+    }
+
+    /// Does what is due for neighbours and for our own addresses.
+    pub(crate) fn iface_expire(&mut self, now: Instant) {
+        if self.iface.announcer.take_due(now) {
+            for own in self.iface.addresses.clone() {
+                self.arp_announce(&own);
+            }
+        }
+        for due in self.iface.neighbors.expire(now) {
+            match due {
+                Due::Ask(neighbor) => self.arp_ask(neighbor, MacAddr::BROADCAST),
+                Due::Poll(neighbor, mac) => self.arp_ask(neighbor, mac),
+                Due::Failed(neighbor) => {
+                    self.counters.inc(Counter::NeighborsFailed);
+                    self.drop_pending(neighbor, DropReason::NeighborUnreachable);
+                    self.neighbor_failed(now, neighbor);
+                }
+            }
+        }
+    }
+}

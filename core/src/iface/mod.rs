@@ -1,0 +1,173 @@
+//! The interface: its addresses, its routes, and its neighbours.
+
+mod arp;
+mod cidr;
+mod neighbor;
+mod pending;
+#[cfg(test)]
+mod tests;
+
+use core::net::{IpAddr, Ipv4Addr};
+
+use arrayvec::ArrayVec;
+use pollwire_rings::{Caps, Instant};
+
+pub use cidr::{Ipv4Cidr, ParseCidrError};
+
+use crate::Config;
+use crate::wire::MacAddr;
+use arp::Announcer;
+pub(crate) use neighbor::{Neighbors, Resolution};
+pub(crate) use pending::{Pending, PendingQueue};
+
+/// Most routes through a gateway, the default route included.
+const MAX_ROUTES: usize = 8;
+
+/// A route through a gateway.
+#[derive(Clone, Copy, Debug)]
+struct Route {
+    to: Ipv4Cidr,
+    gateway: Ipv4Addr,
+}
+
+/// One Ethernet interface: addresses, routes, neighbours.
+pub(crate) struct Interface {
+    caps: Caps,
+    addresses: ArrayVec<Ipv4Cidr, 4>,
+    routes: ArrayVec<Route, MAX_ROUTES>,
+    pub(crate) neighbors: Neighbors,
+    pub(crate) pending: PendingQueue,
+    announcer: Announcer,
+}
+
+impl Interface {
+    pub(crate) fn new(caps: Caps, config: &Config) -> Self {
+        let mut routes = ArrayVec::new();
+        if let (Some(gateway), Some(to)) =
+            (config.ipv4_gateway, Ipv4Cidr::new(Ipv4Addr::UNSPECIFIED, 0))
+        {
+            routes.push(Route { to, gateway });
+        }
+        Self {
+            caps,
+            addresses: config.ipv4.clone(),
+            routes,
+            neighbors: Neighbors::new(),
+            pending: PendingQueue::new(),
+            announcer: Announcer::new(config.ipv4.len()),
+        }
+    }
+
+    /// What the device can do.
+    #[inline]
+    pub(crate) fn caps(&self) -> &Caps {
+        &self.caps
+    }
+
+    /// The device's Ethernet address.
+    #[inline]
+    pub(crate) fn mac(&self) -> MacAddr {
+        MacAddr(self.caps.mac)
+    }
+
+    /// Whether `address` is one of this interface's.
+    #[inline]
+    pub(crate) fn is_local(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => self.address_index(address).is_some(),
+            IpAddr::V6(_) => false,
+        }
+    }
+
+    #[inline]
+    fn address_index(&self, address: Ipv4Addr) -> Option<usize> {
+        self.addresses
+            .iter()
+            .position(|own| own.address() == address)
+    }
+
+    /// Whether `address` means all hosts of the link or of one of our subnets.
+    pub(crate) fn is_broadcast(&self, address: Ipv4Addr) -> bool {
+        address.is_broadcast()
+            || self
+                .addresses
+                .iter()
+                .any(|own| own.broadcast() == Some(address))
+    }
+
+    /// The subnet on this link that `address` lies in: the one with the longest
+    /// prefix.
+    fn subnet_of(&self, address: Ipv4Addr) -> Option<&Ipv4Cidr> {
+        self.addresses
+            .iter()
+            .filter(|own| own.contains(address))
+            .max_by_key(|own| own.prefix())
+    }
+
+    /// Whether `address` can be a neighbour: in one of our subnets, or a gateway.
+    fn is_on_link(&self, address: Ipv4Addr) -> bool {
+        self.subnet_of(address).is_some()
+            || self.routes.iter().any(|route| route.gateway == address)
+    }
+
+    /// The neighbour that packets to the unicast address `destination` go to:
+    /// itself when it is on the link, else the gateway of the route with the
+    /// longest prefix (RFC 1122, 3.3.1).
+    pub(crate) fn next_hop(&self, destination: Ipv4Addr) -> Option<Ipv4Addr> {
+        let high = destination.octets()[0];
+        if high == 0 || high == 127 || high >= 224 {
+            return None;
+        }
+        let on_link = self
+            .subnet_of(destination)
+            .map(|own| (own.prefix(), destination));
+        let route = self
+            .routes
+            .iter()
+            .filter(|route| route.to.contains(destination))
+            .max_by_key(|route| route.to.prefix())
+            .map(|route| (route.to.prefix(), route.gateway));
+        match (on_link, route) {
+            (Some((own, _)), Some((prefix, gateway))) if prefix > own => Some(gateway),
+            (Some((_, direct)), _) => Some(direct),
+            (None, route) => route.map(|(_, gateway)| gateway),
+        }
+    }
+
+    /// The source address for packets to `destination`: an address in the next
+    /// hop's subnet, else the first one (RFC 1122, 3.3.4.3).
+    pub(crate) fn source_for(&self, destination: IpAddr) -> Option<IpAddr> {
+        let IpAddr::V4(destination) = destination else {
+            return None;
+        };
+        let directed = self
+            .addresses
+            .iter()
+            .find(|own| own.broadcast() == Some(destination));
+        let own = if destination.is_broadcast() || destination.is_multicast() {
+            self.addresses.first()
+        } else if directed.is_some() {
+            directed
+        } else {
+            let hop = self.next_hop(destination)?;
+            self.subnet_of(hop).or(self.addresses.first())
+        };
+        own.map(|own| IpAddr::V4(own.address()))
+    }
+
+    /// Changes whenever a link header obtained earlier may be out of date;
+    /// never 0.
+    #[inline]
+    pub(crate) fn generation(&self) -> u32 {
+        self.neighbors.generation()
+    }
+
+    /// When [`iface_expire`](crate::Stack::iface_expire) next has work.
+    #[inline]
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match (self.neighbors.deadline(), self.announcer.deadline()) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+}

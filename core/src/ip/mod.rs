@@ -1,0 +1,10 @@
+//! IP: what it says to the protocols above, and the way out.
+
+mod icmp;
+mod meta;
+mod outbox;
+mod output;
+
+pub(crate) use icmp::Icmp;
+pub(crate) use meta::IpMeta;
+pub(crate) use outbox::Outbox;

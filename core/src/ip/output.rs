@@ -1,0 +1,205 @@
+//! The way out for packets of UDP, ICMP and TCP's control segments: route,
+//! neighbour, headers, outbox.
+
+use core::net::{IpAddr, Ipv4Addr};
+
+use pollwire_rings::{FrameBuf, FrameRef, Gso, Instant, TxChecksum, TxMeta};
+use zerocopy::big_endian::U16;
+
+use crate::iface::{Pending, Resolution};
+use crate::wire::ethernet::ETHERTYPE_IPV4;
+use crate::wire::ipv4::DONT_FRAGMENT;
+use crate::wire::{ETHERNET_HEADER, EthernetHeader, IPV4_HEADER, Ipv4Header, MacAddr};
+use crate::{Counter, DropReason, Stack};
+
+const TTL: u8 = 64;
+/// RFC 1112, 6.1: "If the upper-layer protocol chooses not to specify a
+/// time-to-live, it should default to 1 for all multicast IP datagrams".
+const TTL_MULTICAST: u8 = 1;
+
+impl Stack {
+    /// Sends a packet.
+    ///
+    /// `frame` begins with the transport header and has headroom for IP and
+    /// Ethernet; `payload` follows it. Offsets in `meta` count from the start
+    /// of `frame`. A packet for a neighbour whose Ethernet address is not known
+    /// yet waits for it, and counts as sent.
+    ///
+    /// # Errors
+    /// Why the packet was dropped; it has been counted.
+    #[expect(clippy::too_many_arguments, reason = "one packet, part by part")]
+    pub(crate) fn ip_send(
+        &mut self,
+        now: Instant,
+        src: IpAddr,
+        dst: IpAddr,
+        protocol: u8,
+        frame: FrameBuf,
+        payload: Option<FrameRef>,
+        meta: TxMeta,
+    ) -> Result<(), DropReason> {
+        let packet = Pending {
+            frame,
+            payload,
+            meta,
+        };
+        let sent = match (src, dst) {
+            (IpAddr::V4(src), IpAddr::V4(dst)) => self.ipv4_send(now, src, dst, protocol, packet),
+            _ => Err(DropReason::NoRoute),
+        };
+        if let Err(reason) = sent {
+            self.counters.drop(reason);
+        }
+        sent
+    }
+
+    fn ipv4_send(
+        &mut self,
+        now: Instant,
+        src: Ipv4Addr,
+        dst: Ipv4Addr,
+        protocol: u8,
+        mut packet: Pending,
+    ) -> Result<(), DropReason> {
+        if self.iface.is_local(IpAddr::V4(dst)) {
+            return Err(DropReason::SendToSelf);
+        }
+        let total =
+            IPV4_HEADER + packet.frame.len() + packet.payload.as_ref().map_or(0, |p| p.len());
+        let caps = self.iface.caps();
+        let most = match packet.meta.gso {
+            Some(_) => u16::try_from(caps.max_gso_bytes).unwrap_or(u16::MAX),
+            None => caps.mtu,
+        };
+        let total_len = match u16::try_from(total) {
+            Ok(total) if total <= most => total,
+            _ => return Err(DropReason::SendTooLong),
+        };
+        let header = Ipv4Header {
+            version_ihl: Ipv4Header::VERSION_IHL_PLAIN,
+            tos: 0,
+            total_len: U16::new(total_len),
+            // RFC 6864, 4.1: "Originating sources MAY set the IPv4 ID field of
+            // atomic datagrams to any value."
+            ident: U16::ZERO,
+            flags_fragment: U16::new(DONT_FRAGMENT),
+            ttl: if dst.is_multicast() {
+                TTL_MULTICAST
+            } else {
+                TTL
+            },
+            protocol,
+            checksum: U16::ZERO,
+            src: src.octets(),
+            dst: dst.octets(),
+        };
+        prepend(&mut packet, &header.to_bytes())?;
+        self.counters.inc(Counter::Ipv4Out);
+        self.to_next_hop(now, dst, packet)
+    }
+
+    fn to_next_hop(
+        &mut self,
+        now: Instant,
+        dst: Ipv4Addr,
+        packet: Pending,
+    ) -> Result<(), DropReason> {
+        if self.iface.is_broadcast(dst) {
+            return self.link_send(MacAddr::BROADCAST, packet);
+        }
+        if dst.is_multicast() {
+            return self.link_send(MacAddr::of_multicast_v4(dst), packet);
+        }
+        let hop = self.iface.next_hop(dst).ok_or(DropReason::NoRoute)?;
+        match self.iface.neighbors.resolve(now, hop) {
+            Resolution::Known(mac) => self.link_send(mac, packet),
+            Resolution::Poll(mac) => {
+                self.arp_ask(hop, mac);
+                self.link_send(mac, packet)
+            }
+            Resolution::Ask(gone) => {
+                if let Some(gone) = gone {
+                    self.drop_pending(gone, DropReason::NeighborCacheFull);
+                }
+                self.arp_ask(hop, MacAddr::BROADCAST);
+                self.wait_for(hop, packet);
+                Ok(())
+            }
+            Resolution::Waiting => {
+                self.wait_for(hop, packet);
+                Ok(())
+            }
+        }
+    }
+
+    /// Keeps a packet until `neighbor` has answered. All of them together hold
+    /// at most an eighth of the frames.
+    fn wait_for(&mut self, neighbor: Ipv4Addr, packet: Pending) {
+        let limit = self.pool.capacity() / 8;
+        if self.iface.pending.push(neighbor, packet, limit).is_some() {
+            self.counters.drop(DropReason::NeighborQueueFull);
+        }
+    }
+
+    /// Puts the Ethernet header before an IP packet, and it on its way.
+    pub(crate) fn link_send(&mut self, to: MacAddr, mut packet: Pending) -> Result<(), DropReason> {
+        let header = EthernetHeader::new(to, self.iface.mac(), ETHERTYPE_IPV4);
+        prepend(&mut packet, &header.to_bytes())?;
+        let Pending {
+            frame,
+            payload,
+            meta,
+        } = packet;
+        self.outbox
+            .push(frame.freeze(), payload, meta)
+            .map_err(|_| DropReason::OutboxFull)
+    }
+
+    /// The Ethernet header for packets to `dst`, valid as long as the
+    /// interface's generation is the one returned with it; `None` while the
+    /// neighbour is not resolved. Asks for nothing but a fresh word of a stale
+    /// neighbour: [`ip_send`](Self::ip_send) does the asking.
+    pub(crate) fn link_template(
+        &mut self,
+        now: Instant,
+        src: IpAddr,
+        dst: IpAddr,
+    ) -> Option<([u8; ETHERNET_HEADER], u32)> {
+        let (IpAddr::V4(_), IpAddr::V4(dst)) = (src, dst) else {
+            return None;
+        };
+        if self.iface.is_local(IpAddr::V4(dst)) || self.iface.is_broadcast(dst) {
+            return None;
+        }
+        let hop = self.iface.next_hop(dst)?;
+        let mac = match self.iface.neighbors.lookup(now, hop, true)? {
+            Resolution::Known(mac) => mac,
+            Resolution::Poll(mac) => {
+                self.arp_ask(hop, mac);
+                mac
+            }
+            Resolution::Ask(_) | Resolution::Waiting => return None,
+        };
+        let header = EthernetHeader::new(mac, self.iface.mac(), ETHERTYPE_IPV4);
+        Some((header.to_bytes(), self.iface.generation()))
+    }
+}
+
+/// Puts `header` before a packet and moves the offsets in its meta data along.
+fn prepend<const N: usize>(packet: &mut Pending, header: &[u8; N]) -> Result<(), DropReason> {
+    let room = packet
+        .frame
+        .push_front(N)
+        .ok_or(DropReason::SendNoHeadroom)?;
+    room.copy_from_slice(header);
+    let moved = u16::try_from(N).unwrap_or(0);
+    if let TxChecksum::Partial { start, offset } = packet.meta.checksum {
+        let start = start.saturating_add(moved);
+        packet.meta.checksum = TxChecksum::Partial { start, offset };
+    }
+    if let Some(gso) = packet.meta.gso {
+        let header_len = gso.header_len.saturating_add(moved);
+        packet.meta.gso = Some(Gso { header_len, ..gso });
+    }
+    Ok(())
+}
