@@ -1,2 +1,50 @@
+//! The sans-IO core of pollwire: wire formats, IP, ICMP, UDP and TCP, and the
+//! sockets over them.
+//!
+//! [`Stack`] owns all state. It has five verbs and takes time and frames as
+//! arguments, so every protocol runs in virtual time under test:
+//! [`input`](Stack::input), [`output`](Stack::output),
+//! [`expire`](Stack::expire), [`deadline`](Stack::deadline), and the socket
+//! operations (`tcp_*`, `udp_*`).
 #![no_std]
-//! Core.
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod counters;
+mod drop_reason;
+mod error;
+mod executor;
+mod flow;
+mod iface;
+mod ip;
+mod random;
+mod runtime;
+mod socket;
+mod stack;
+mod tcp;
+mod timer_wheel;
+mod udp;
+pub mod wire;
+
+pub use counters::{Counter, Counters};
+pub use drop_reason::DropReason;
+pub use error::{ConnError, Error, Misuse};
+pub use flow::FlowKey;
+pub use iface::{Ipv4Cidr, ParseCidrError};
+pub use pollwire_rings::{Clock, Instant};
+pub use executor::{
+    Either, JoinHandle, Sleep, TimedOut, YieldNow, join, join_all, select, yield_now,
+};
+pub use runtime::Runtime;
+pub use socket::{
+    BoundUdp, ConnectedUdp, Net, NetCell, ReadHalf, TcpFlow, TcpListener, UdpSocket, WriteHalf,
+};
+pub use random::Random;
+pub use stack::{BYTES_PER_FLOW, BootError, Config, Memory, Stack};
+pub use tcp::{
+    FlowId, Interest, ListenOptions, ListenerId, SeqNum, Shutdown, TcpOptions, TcpState,
+};
+pub use udp::{UdpId, UdpOptions};

@@ -1,0 +1,117 @@
+//! All memory of a stack, declared by the application.
+
+use pollwire_rings::{FrameMemory, FramePool, Region, TakeCell};
+
+use crate::FlowKey;
+use crate::flow::Slot;
+use crate::tcp::node::Node;
+use crate::tcp::table::heap_region;
+use crate::tcp::tcb::{Cold, Hot};
+use crate::timer_wheel::Link;
+
+/// Memory for a stack with `FRAMES` frames of `SIZE` bytes and `FLOWS` TCP
+/// connections, meant for a `static`: it is all zero, so it lies in `.bss`.
+/// Both counts must be powers of two, checked at compile time.
+///
+/// ```
+/// use pollwire_core::Memory;
+/// static MEMORY: Memory<512, 64> = Memory::new();
+/// ```
+///
+/// A frame costs `SIZE` + 144 bytes, a flow about 450.
+pub struct Memory<const FRAMES: usize, const FLOWS: usize, const SIZE: usize = 2048> {
+    frames: FrameMemory<FRAMES, SIZE>,
+    flows: TakeCell<FlowMemory<FRAMES, FLOWS>>,
+}
+
+struct FlowMemory<const FRAMES: usize, const FLOWS: usize> {
+    hot: [Hot; FLOWS],
+    cold: [Cold; FLOWS],
+    keys: [FlowKey; FLOWS],
+    slots: [[Slot; 2]; FLOWS],
+    timers: [Link; FLOWS],
+    nodes: [[Node; 2]; FRAMES],
+}
+
+impl<const FRAMES: usize, const FLOWS: usize, const SIZE: usize> Memory<FRAMES, FLOWS, SIZE> {
+    const CHECKED: () = {
+        assert!(FLOWS.is_power_of_two(), "FLOWS must be a power of two");
+        assert!(FLOWS <= 1 << 24, "at most 2^24 flows");
+        assert!(FRAMES >= 16, "at least 16 frames");
+    };
+
+    /// Memory that no stack has taken yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        let () = Self::CHECKED;
+        Self {
+            frames: FrameMemory::new(),
+            flows: TakeCell::new(FlowMemory {
+                hot: [const { Hot::EMPTY }; FLOWS],
+                cold: [const { Cold::EMPTY }; FLOWS],
+                keys: [const { FlowKey::EMPTY }; FLOWS],
+                slots: [const { [Slot::EMPTY; 2] }; FLOWS],
+                timers: [const { Link::EMPTY }; FLOWS],
+                nodes: [const { [Node::EMPTY, Node::EMPTY] }; FRAMES],
+            }),
+        }
+    }
+
+    /// Takes the memory, once: `None` ever after.
+    pub(crate) fn take(&'static self) -> Option<Parts> {
+        let pool = FramePool::from_static(&self.frames)?;
+        let flows = self.flows.take()?;
+        Some(Parts {
+            pool,
+            hot: Region::from_static(&mut flows.hot),
+            cold: Region::from_static(&mut flows.cold),
+            keys: Region::from_static(&mut flows.keys),
+            slots: Region::from_static(flows.slots.as_flattened_mut()),
+            timers: Region::from_static(&mut flows.timers),
+            nodes: Region::from_static(flows.nodes.as_flattened_mut()),
+        })
+    }
+
+    /// The same on the heap, for hosts and tests; freed with the stack.
+    pub(crate) fn take_heap() -> Parts {
+        let () = Self::CHECKED;
+        Parts {
+            pool: FramePool::on_heap::<FRAMES, SIZE>(),
+            hot: heap_region(FLOWS, || Hot::EMPTY),
+            cold: heap_region(FLOWS, || Cold::EMPTY),
+            keys: heap_region(FLOWS, || FlowKey::EMPTY),
+            slots: heap_region(FLOWS * 2, || Slot::EMPTY),
+            timers: heap_region(FLOWS, || Link::EMPTY),
+            nodes: heap_region(FRAMES * 2, || Node::EMPTY),
+        }
+    }
+}
+
+impl<const FRAMES: usize, const FLOWS: usize, const SIZE: usize> Default
+    for Memory<FRAMES, FLOWS, SIZE>
+{
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Memory with its sizes erased.
+pub(crate) struct Parts {
+    pub(crate) pool: FramePool,
+    pub(crate) hot: Region<Hot>,
+    pub(crate) cold: Region<Cold>,
+    pub(crate) keys: Region<FlowKey>,
+    pub(crate) slots: Region<Slot>,
+    pub(crate) timers: Region<Link>,
+    pub(crate) nodes: Region<Node>,
+}
+
+/// Bytes of fixed memory per flow, buffers aside: hot and cold state, key,
+/// two table slots, one timer link.
+pub const BYTES_PER_FLOW: usize = size_of::<Hot>()
+    + size_of::<Cold>()
+    + size_of::<FlowKey>()
+    + 2 * size_of::<Slot>()
+    + size_of::<Link>();
+
+const _: () = assert!(BYTES_PER_FLOW <= 512, "an idle connection costs at most 512 bytes");

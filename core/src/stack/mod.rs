@@ -1,0 +1,241 @@
+//! The stack: all state, and the verbs that move it.
+//!
+//! A turn of the loop is `input`, the application, `output`, `expire`, and a
+//! sleep until `deadline`. Time and frames are arguments: nothing here reads a
+//! clock, a device or a random source of the host's.
+
+mod input;
+mod memory;
+mod tcp;
+
+use core::fmt;
+use core::net::IpAddr;
+
+use arrayvec::ArrayVec;
+use pollwire_rings::{Caps, FrameBuf, FramePool, Instant, NetDevice, TxBurst};
+
+pub use memory::{BYTES_PER_FLOW, Memory};
+
+use crate::Counters;
+use crate::flow::FlowTable;
+use crate::iface::{Interface, Ipv4Cidr};
+use crate::ip::{Icmp, Outbox};
+use crate::random::Random;
+use crate::tcp::MAX_REST;
+use crate::tcp::isn::Secrets;
+use crate::tcp::table::Tcp;
+use crate::timer_wheel::TimerWheel;
+use crate::udp::Udp;
+
+pub(crate) use crate::ip::IpMeta;
+
+/// What a stack is at boot.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Addresses of the interface.
+    pub ipv4: ArrayVec<Ipv4Cidr, 4>,
+    /// Default gateway.
+    pub ipv4_gateway: Option<core::net::Ipv4Addr>,
+    /// 32 bytes of the platform's entropy: keys of hashes, sequence numbers and
+    /// ports come from it. Equal seeds make equal stacks, which tests like and
+    /// nobody else should.
+    pub seed: [u8; 32],
+}
+
+impl Config {
+    /// One address, no gateway.
+    #[must_use]
+    pub fn new(address: Ipv4Cidr, seed: [u8; 32]) -> Self {
+        let mut ipv4 = ArrayVec::new();
+        ipv4.push(address);
+        Self { ipv4, ipv4_gateway: None, seed }
+    }
+
+    /// The same with a default gateway.
+    #[must_use]
+    pub fn with_gateway(self, gateway: core::net::Ipv4Addr) -> Self {
+        Self { ipv4_gateway: Some(gateway), ..self }
+    }
+}
+
+/// Why a stack did not boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BootError<E> {
+    /// Another stack took the memory before.
+    MemoryTaken,
+    /// The device did not open.
+    Device(E),
+}
+
+impl<E: fmt::Display> fmt::Display for BootError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MemoryTaken => f.write_str("the stack's memory is taken already"),
+            Self::Device(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<E: core::error::Error> core::error::Error for BootError<E> {}
+
+/// A TCP/IP stack over one interface.
+///
+/// Single-threaded: `!Send`, like its frames.
+///
+/// ```compile_fail
+/// fn is_send<T: Send>() {}
+/// is_send::<pollwire_core::Stack>();
+/// ```
+pub struct Stack {
+    pub(crate) pool: FramePool,
+    pub(crate) iface: Interface,
+    pub(crate) flows: FlowTable,
+    pub(crate) tcp: Tcp,
+    pub(crate) udp: Udp,
+    pub(crate) icmp: Icmp,
+    pub(crate) timers: TimerWheel,
+    pub(crate) outbox: Outbox,
+    pub(crate) counters: Counters,
+    pub(crate) random: Random,
+    /// Pieces behind the first of the packet at hand.
+    pub(crate) rx_rest: ArrayVec<FrameBuf, MAX_REST>,
+    now: Instant,
+}
+
+impl Stack {
+    /// A stack over static memory; `None` when that was taken before.
+    #[must_use]
+    pub fn new<const FRAMES: usize, const FLOWS: usize, const SIZE: usize>(
+        memory: &'static Memory<FRAMES, FLOWS, SIZE>,
+        config: &Config,
+        caps: Caps,
+    ) -> Option<Self> {
+        memory.take().map(|parts| Self::build(parts, config, caps))
+    }
+
+    /// A stack over heap memory of the same shape, for hosts and tests.
+    #[must_use]
+    pub fn on_heap<const FRAMES: usize, const FLOWS: usize, const SIZE: usize>(
+        config: &Config,
+        caps: Caps,
+    ) -> Self {
+        Self::build(Memory::<FRAMES, FLOWS, SIZE>::take_heap(), config, caps)
+    }
+
+    /// A stack over static memory, and the device that `open` makes over the
+    /// stack's own frames: a device may receive into them from the start.
+    ///
+    /// # Errors
+    /// [`BootError`], when the memory was taken before or `open` failed.
+    pub fn boot<const FRAMES: usize, const FLOWS: usize, const SIZE: usize, D: NetDevice, E>(
+        memory: &'static Memory<FRAMES, FLOWS, SIZE>,
+        config: &Config,
+        open: impl FnOnce(&FramePool) -> Result<D, E>,
+    ) -> Result<(Self, D), BootError<E>> {
+        let parts = memory.take().ok_or(BootError::MemoryTaken)?;
+        let device = open(&parts.pool).map_err(BootError::Device)?;
+        Ok((Self::build(parts, config, device.caps()), device))
+    }
+
+    fn build(parts: memory::Parts, config: &Config, caps: Caps) -> Self {
+        let mut random = Random::new(config.seed);
+        let flow_key = (random.next_u64(), random.next_u64());
+        let secrets = Secrets::new(|| random.next_u64());
+        Self {
+            iface: Interface::new(caps, config),
+            flows: FlowTable::new(parts.slots, flow_key),
+            tcp: Tcp::new(parts.hot, parts.cold, parts.keys, parts.nodes, secrets),
+            udp: Udp::new(flow_key),
+            icmp: Icmp::new(),
+            timers: TimerWheel::new(parts.timers),
+            outbox: Outbox::new(),
+            counters: Counters::new(),
+            pool: parts.pool,
+            random,
+            rx_rest: ArrayVec::new(),
+            now: Instant::ZERO,
+        }
+    }
+
+    /// The time of this turn: that of the last verb called.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Sets the time of this turn; never back.
+    pub fn set_now(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+    }
+
+    /// The frame pool, for devices to receive into.
+    #[must_use]
+    pub fn pool(&self) -> &FramePool {
+        &self.pool
+    }
+
+    /// What the device can do, as it was told to the stack.
+    #[must_use]
+    pub fn caps(&self) -> &Caps {
+        self.iface.caps()
+    }
+
+    /// Everything counted so far.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// TCP flows in use, those in TIME-WAIT included.
+    #[must_use]
+    pub fn flows_in_use(&self) -> usize {
+        self.tcp.in_use()
+    }
+
+    /// Random numbers from the boot's seed, for the application's own needs.
+    pub fn random(&mut self) -> &mut Random {
+        &mut self.random
+    }
+
+    /// Moves what is to be sent into `tx`. Returns whether more is left for
+    /// this turn: give `tx` to the device and call again.
+    pub fn output(&mut self, now: Instant, tx: &mut TxBurst) -> bool {
+        self.set_now(now);
+        let more = self.tcp_output(now, tx);
+        // Flows may have put segments for unresolved neighbours there.
+        let control = self.outbox.drain_into(tx);
+        more || control
+    }
+
+    /// Runs the timers that are due.
+    pub fn expire(&mut self, now: Instant) {
+        self.set_now(now);
+        self.tcp_expire(now);
+        self.iface_expire(now);
+    }
+
+    /// When [`expire`](Self::expire) or [`output`](Self::output) next has work:
+    /// now, if output is waiting; `None` when only a frame can change anything.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        if self.tcp.any_touched() || !self.outbox.is_empty() {
+            return Some(self.now);
+        }
+        let flows = self.timers.next_deadline();
+        let neighbours = self.iface.deadline();
+        match (flows, neighbours) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// Whether `address` is one of this host's.
+    pub(crate) fn is_local(&self, address: IpAddr) -> bool {
+        self.iface.is_local(address)
+    }
+
+    /// The source address for packets to `destination`.
+    pub(crate) fn source_for(&self, destination: IpAddr) -> Option<IpAddr> {
+        self.iface.source_for(destination)
+    }
+}

@@ -1,0 +1,455 @@
+//! Segments meet flows: lookup, listeners, timers, and the ends of flows.
+
+use core::net::SocketAddr;
+
+use pollwire_offload::checksum::Sum;
+use pollwire_rings::{FrameBuf, FrameRef, Instant, RxChecksum, RxMeta, TxBurst, TxMeta};
+
+use super::{IpMeta, Stack};
+use crate::tcp::header::{self, HeaderFields};
+use crate::tcp::input::Outcome;
+use crate::tcp::output::{Sink, Stop, Unresolved};
+use crate::tcp::segment::{MIN_HEADER, Segment};
+use crate::tcp::seq::SeqNum;
+use crate::tcp::tcb::{TcpState, flag};
+use crate::tcp::{Env, TcpOptions};
+use crate::wire::tcp::{ACK, RST};
+use crate::{ConnError, Counter, DropReason, FlowKey};
+
+const PROTOCOL_TCP: u8 = 6;
+
+impl Stack {
+    /// Takes a TCP segment. `frame` begins with its TCP header and ends with
+    /// the IP packet; further pieces stand in `rx_rest`.
+    #[inline]
+    pub(crate) fn tcp_input(
+        &mut self,
+        now: Instant,
+        ip: &IpMeta,
+        frame: FrameBuf,
+        meta: RxMeta,
+    ) -> Result<(), DropReason> {
+        let rest: usize = self.rx_rest.iter().map(|piece| piece.len()).sum();
+        let seg = Segment::parse(&frame, frame.len() + rest)?;
+        let key = FlowKey::new(
+            SocketAddr::new(ip.dst, seg.dst_port),
+            SocketAddr::new(ip.src, seg.src_port),
+        );
+        if meta.checksum == RxChecksum::Unknown {
+            self.verify_tcp(&key, &frame, rest)?;
+        }
+        self.counters.inc(Counter::TcpSegmentsIn);
+        match self.find_flow(&key) {
+            Some(index) => self.on_flow_segment(now, ip, index, &key, &seg, frame),
+            None => self.on_stray_segment(now, ip, &key, &seg, &frame),
+        }
+    }
+
+    /// RFC 9293, 3.1: the receiver MUST check the checksum.
+    #[inline]
+    fn verify_tcp(&self, key: &FlowKey, frame: &FrameBuf, rest: usize) -> Result<(), DropReason> {
+        let mut sum = header::pseudo_sum(key, frame.len() + rest).add_bytes(frame);
+        let mut len = frame.len();
+        for piece in &self.rx_rest {
+            sum = sum.then(Sum::of(piece), len);
+            len += piece.len();
+        }
+        if sum.is_valid() { Ok(()) } else { Err(DropReason::TcpBadChecksum) }
+    }
+
+    /// The flow with this key: the last one again, most often.
+    #[inline]
+    pub(crate) fn find_flow(&mut self, key: &FlowKey) -> Option<u32> {
+        let last = self.tcp.last as usize;
+        if self.tcp.keys.get(last) == Some(key)
+            && self.tcp.hot.get(last).is_some_and(|hot| hot.state != TcpState::Closed)
+        {
+            return Some(self.tcp.last);
+        }
+        let keys = &self.tcp.keys;
+        let found = self
+            .flows
+            .lookup(self.flows.hash(key), |index| keys.get(index as usize) == Some(key))?;
+        self.tcp.last = found;
+        Some(found)
+    }
+
+    #[inline]
+    fn on_flow_segment(
+        &mut self,
+        now: Instant,
+        ip: &IpMeta,
+        index: u32,
+        key: &FlowKey,
+        seg: &Segment,
+        frame: FrameBuf,
+    ) -> Result<(), DropReason> {
+        if seg.is_syn() && self.may_reuse_time_wait(index, seg) {
+            self.end_flow(index, None);
+            return self.on_stray_segment(now, ip, key, seg, &frame);
+        }
+        let Self { tcp, pool, counters, rx_rest, .. } = self;
+        let (Some(hot), Some(cold), Some(key)) = (
+            tcp.hot.get_mut(index as usize),
+            tcp.cold.get_mut(index as usize),
+            tcp.keys.get(index as usize),
+        ) else {
+            return Err(DropReason::TcpNoFlow);
+        };
+        let mut tcb = crate::tcp::tcb::Tcb { hot, cold, key };
+        let mut env = Env { now, pool, nodes: &mut tcp.nodes, counters, rest: rx_rest };
+        let verdict = tcb.on_segment(&mut env, seg, frame);
+        tcp.touch(index);
+        self.apply_outcome(now, index, verdict?)
+    }
+
+    /// Does what an outcome asks for.
+    #[inline]
+    fn apply_outcome(
+        &mut self,
+        now: Instant,
+        index: u32,
+        outcome: Outcome,
+    ) -> Result<(), DropReason> {
+        match outcome {
+            Outcome::Keep => {}
+            Outcome::Established => return self.on_established(now, index),
+            Outcome::TimeWait => self.tcp.link_time_wait(index),
+            Outcome::Ended(error) => self.end_flow(index, error),
+            Outcome::Reject(seq) => self.send_reset_of(now, index, seq),
+            Outcome::ResetPeer(seq, error) => {
+                self.send_reset_of(now, index, seq);
+                self.end_flow(index, Some(error));
+            }
+        }
+        Ok(())
+    }
+
+    /// A handshake is complete: a passive flow goes to its listener's queue.
+    fn on_established(&mut self, now: Instant, index: u32) -> Result<(), DropReason> {
+        let Some(cold) = self.tcp.cold.get_mut(index as usize) else { return Ok(()) };
+        let Some(owner) = core::mem::take(&mut cold.listener).checked_sub(1) else {
+            return Ok(());
+        };
+        let Some(listener) = self.tcp.listeners.get_mut(owner as usize) else { return Ok(()) };
+        listener.half_open = listener.half_open.saturating_sub(1);
+        if listener.open && listener.push(index) {
+            cold.listener = owner + 1;
+            return Ok(());
+        }
+        let seq = self.tcp.hot.get(index as usize).map(|hot| hot.snd_nxt).unwrap_or_default();
+        self.send_reset_of(now, index, seq);
+        self.end_flow(index, Some(ConnError::Aborted));
+        Err(DropReason::TcpListenerFull)
+    }
+
+    /// RFC 6191 and RFC 9293, 3.10.7.4: a SYN may reopen a connection in
+    /// TIME-WAIT when it is sure to be newer.
+    fn may_reuse_time_wait(&self, index: u32, seg: &Segment) -> bool {
+        let Some(hot) = self.tcp.hot.get(index as usize) else { return false };
+        let newer = match (seg.timestamps, hot.has(flag::TIMESTAMPS)) {
+            (Some((value, _)), true) => value.wrapping_sub(hot.ts_recent).cast_signed() > 0,
+            _ => false,
+        };
+        hot.state == TcpState::TimeWait && (newer || seg.seq.after(hot.rcv_nxt))
+    }
+
+    /// A segment for no flow: a listener's SYN, or to be refused.
+    fn on_stray_segment(
+        &mut self,
+        now: Instant,
+        ip: &IpMeta,
+        key: &FlowKey,
+        seg: &Segment,
+        frame: &FrameBuf,
+    ) -> Result<(), DropReason> {
+        if ip.broadcast {
+            return Err(DropReason::TcpNotUnicast);
+        }
+        if seg.has(RST) {
+            return Err(DropReason::TcpNoFlow);
+        }
+        let local = key.local();
+        let listener = self.tcp.listeners.iter().position(|listener| listener.matches(local));
+        match listener {
+            Some(listener) if seg.is_syn() => self.on_syn(now, key, listener, seg, frame),
+            _ => {
+                self.refuse(now, key, seg);
+                Err(if listener.is_some() {
+                    DropReason::TcpNoFlow
+                } else {
+                    DropReason::TcpNoListener
+                })
+            }
+        }
+    }
+
+    /// RFC 9293, 3.10.7.2, third: check for a SYN.
+    fn on_syn(
+        &mut self,
+        now: Instant,
+        key: &FlowKey,
+        listener: usize,
+        seg: &Segment,
+        frame: &FrameBuf,
+    ) -> Result<(), DropReason> {
+        let Some(owner) = self.tcp.listeners.get_mut(listener) else {
+            return Err(DropReason::TcpNoListener);
+        };
+        if !owner.has_room() {
+            return Err(DropReason::TcpListenerFull);
+        }
+        let options = owner.options.tcp;
+        if self.pool.available() < self.pool.capacity() / 8 {
+            return Err(DropReason::TcpNoMemory);
+        }
+        let index = self.open_flow(now, *key, &options).ok_or(DropReason::TcpNoFlowFree)?;
+        let Some(mut tcb) = self.tcp.tcb(index) else { return Err(DropReason::TcpNoFlow) };
+        tcb.hot.state = TcpState::SynReceived;
+        tcb.cold.listener = u32::try_from(listener).unwrap_or(u32::MAX - 1) + 1;
+        tcb.hot.set(flag::EMBRYO);
+        tcb.hot.snd_wnd = u32::from(seg.window);
+        tcb.hot.snd_wl1 = seg.seq;
+        tcb.negotiate(seg, frame.get(MIN_HEADER..seg.header_len).unwrap_or_default(), now);
+        if let Some(owner) = self.tcp.listeners.get_mut(listener) {
+            owner.half_open += 1;
+        }
+        self.tcp.touch(index);
+        Ok(())
+    }
+
+    /// A slot, filed under its key, with first values.
+    pub(crate) fn open_flow(
+        &mut self,
+        now: Instant,
+        key: FlowKey,
+        options: &TcpOptions,
+    ) -> Option<u32> {
+        if !self.tcp.has_free() {
+            // The oldest TIME-WAIT gives way: it has waited longest.
+            let oldest = self.tcp.time_wait.head.checked_sub(1)?;
+            self.counters.inc(Counter::TcpTimeWaitRecycled);
+            self.end_flow(oldest, None);
+        }
+        let hash = self.flows.hash(&key);
+        let index = self.tcp.alloc(key)?;
+        if !self.flows.insert(hash, index) {
+            self.tcp.release(index);
+            return None;
+        }
+        let iss = self.tcp.secrets.isn(now, &key);
+        let ts_offset = self.tcp.secrets.timestamp_offset(&key);
+        let headers = if key.is_v4() { 40 } else { 60 };
+        let mss = self.iface.caps().mtu.saturating_sub(headers).max(88);
+        let frame = self.pool.frame_size().saturating_sub(pollwire_rings::HEADROOM);
+        let mss = mss.min(u16::try_from(frame).unwrap_or(u16::MAX));
+        self.tcp.tcb(index)?.init(options, iss, ts_offset, mss, now);
+        Some(index)
+    }
+
+    /// Ends a flow: off the table at once; the slot goes when no handle is left.
+    pub(crate) fn end_flow(&mut self, index: u32, error: Option<ConnError>) {
+        let Some(key) = self.tcp.keys.get(index as usize).copied() else { return };
+        let hash = self.flows.hash(&key);
+        self.flows.remove(hash, index);
+        self.timers.cancel(index);
+        let Some((mut tcb, nodes)) = self.tcp.tcb_and_nodes(index) else { return };
+        if let Some(owner) = tcb.cold.listener.checked_sub(1) {
+            tcb.cold.listener = 0;
+            let handshaking = tcb.hot.state == TcpState::SynReceived;
+            if let Some(listener) = self.tcp.listeners.get_mut(owner as usize) {
+                if handshaking {
+                    listener.half_open = listener.half_open.saturating_sub(1);
+                }
+                listener.accepted.retain(|&waiting| waiting != index);
+            }
+            self.tcp.release(index);
+            return;
+        }
+        if !tcb.hot.has(flag::OWNED) {
+            self.tcp.release(index);
+            return;
+        }
+        tcb.cold.error = error;
+        nodes.clear(&mut tcb.hot.send);
+        nodes.clear(&mut tcb.cold.out_of_order);
+        tcb.hot.unsent = None;
+        if error.is_some() {
+            nodes.clear(&mut tcb.hot.recv);
+        }
+        tcb.wake_reader();
+        tcb.wake_writer();
+        if tcb.hot.state == TcpState::TimeWait {
+            self.leave_time_wait(index);
+        }
+        if let Some(tcb) = self.tcp.tcb(index) {
+            tcb.hot.state = TcpState::Closed;
+            tcb.hot.rtx_at = Instant::ZERO;
+            tcb.hot.ack_at = Instant::ZERO;
+            tcb.cold.misc_at = Instant::ZERO;
+        }
+    }
+
+    fn leave_time_wait(&mut self, index: u32) {
+        self.tcp.unlink_time_wait(index);
+    }
+
+    /// RST for a segment of a flow that exists.
+    pub(crate) fn send_reset_of(&mut self, now: Instant, index: u32, seq: SeqNum) {
+        let Some(key) = self.tcp.keys.get(index as usize).copied() else { return };
+        let ack = self.tcp.hot.get(index as usize).map(|hot| hot.rcv_nxt);
+        self.send_reset(now, &key, seq, ack);
+    }
+
+    /// RFC 9293, 3.10.7.1: what a segment for no connection is answered with.
+    fn refuse(&mut self, now: Instant, key: &FlowKey, seg: &Segment) {
+        if seg.has(ACK) {
+            self.send_reset(now, key, seg.ack, None);
+        } else {
+            self.send_reset(now, key, SeqNum::new(0), Some(seg.end()));
+        }
+    }
+
+    fn send_reset(&mut self, now: Instant, key: &FlowKey, seq: SeqNum, ack: Option<SeqNum>) {
+        let Some(mut frame) = self.pool.alloc() else { return };
+        let fields = HeaderFields {
+            seq,
+            ack: ack.unwrap_or_default(),
+            flags: if ack.is_some() { RST | ACK } else { RST },
+            window: 0,
+            timestamps: None,
+        };
+        if let Some(out) = frame.push_back(MIN_HEADER) {
+            header::write_tcp(out, key, &fields, &[]);
+            let check = header::pseudo_sum(key, MIN_HEADER).add_bytes(out).finish();
+            if let Some(field) = out.get_mut(16..18) {
+                field.copy_from_slice(&check.to_be_bytes());
+            }
+        }
+        self.counters.inc(Counter::TcpResetsOut);
+        self.send_segment(now, key, frame, None);
+    }
+
+    fn send_segment(
+        &mut self,
+        now: Instant,
+        key: &FlowKey,
+        frame: FrameBuf,
+        payload: Option<FrameRef>,
+    ) {
+        let (local, remote) = (key.local().ip(), key.remote().ip());
+        // What cannot be sent has been counted; TCP's timers see to the rest.
+        let _ = self.ip_send(now, local, remote, PROTOCOL_TCP, frame, payload, TxMeta::default());
+    }
+
+    /// Sends for every touched flow until the burst is full. Returns whether
+    /// more is left for this turn.
+    pub(crate) fn tcp_output(&mut self, now: Instant, tx: &mut TxBurst) -> bool {
+        while tx.has_room(4) {
+            let Some(index) = self.tcp.pop_touched() else { return false };
+            if self.flow_output(now, index, tx) == Stop::Full {
+                self.tcp.touch(index);
+                return true;
+            }
+        }
+        self.tcp.any_touched()
+    }
+
+    #[inline]
+    fn flow_output(&mut self, now: Instant, index: u32, tx: &mut TxBurst) -> Stop {
+        let link = self.link_of(now, index);
+        let mut unresolved: Option<Unresolved> = None;
+        let caps = *self.iface.caps();
+        let Self { tcp, pool, counters, rx_rest, .. } = self;
+        let (Some(hot), Some(cold), Some(key)) = (
+            tcp.hot.get_mut(index as usize),
+            tcp.cold.get_mut(index as usize),
+            tcp.keys.get(index as usize),
+        ) else {
+            return Stop::Done;
+        };
+        let mut tcb = crate::tcp::tcb::Tcb { hot, cold, key };
+        let mut env = Env { now, pool, nodes: &mut tcp.nodes, counters, rest: rx_rest };
+        let mut sink = Sink { tx, caps: &caps, link, unresolved: &mut unresolved };
+        let stop = tcb.poll_transmit(&mut env, &mut sink);
+        if let Some(deadline) = tcb.deadline() {
+            self.timers.arm(index, deadline);
+        }
+        if let Some(waiting) = unresolved {
+            let key = *key;
+            self.send_segment(now, &key, waiting.header, waiting.payload);
+            return Stop::Done;
+        }
+        stop
+    }
+
+    /// The flow's cached Ethernet header, renewed when neighbours changed.
+    #[inline]
+    fn link_of(&mut self, now: Instant, index: u32) -> Option<[u8; 14]> {
+        let cold = self.tcp.cold.get(index as usize)?;
+        if cold.link_generation == self.iface.generation() {
+            return Some(cold.link);
+        }
+        let key = self.tcp.keys.get(index as usize)?;
+        let (local, remote) = (key.local().ip(), key.remote().ip());
+        let (link, generation) = self.link_template(now, local, remote)?;
+        let cold = self.tcp.cold.get_mut(index as usize)?;
+        cold.link = link;
+        cold.link_generation = generation;
+        Some(link)
+    }
+
+    /// Runs the timers that are due; output follows for those flows.
+    pub(crate) fn tcp_expire(&mut self, now: Instant) {
+        while let Some(index) = self.timers.pop_due(now) {
+            let Self { tcp, pool, counters, rx_rest, .. } = self;
+            let (Some(hot), Some(cold), Some(key)) = (
+                tcp.hot.get_mut(index as usize),
+                tcp.cold.get_mut(index as usize),
+                tcp.keys.get(index as usize),
+            ) else {
+                continue;
+            };
+            if hot.state == TcpState::Closed {
+                continue;
+            }
+            let mut tcb = crate::tcp::tcb::Tcb { hot, cold, key };
+            let mut env = Env { now, pool, nodes: &mut tcp.nodes, counters, rest: rx_rest };
+            let outcome = tcb.on_timer(&mut env);
+            tcp.touch(index);
+            // A timer's outcome drops no packet.
+            let _ = self.apply_outcome(now, index, outcome);
+        }
+    }
+
+    /// A neighbour does not answer: connections being opened through it fail
+    /// (RFC 1122, 4.2.3.9); others live on, their timers decide.
+    pub(crate) fn neighbor_failed(&mut self, _now: Instant, address: core::net::Ipv4Addr) {
+        for index in 0..self.tcp.len() {
+            let opening = self
+                .tcp
+                .hot
+                .get(index as usize)
+                .is_some_and(|hot| hot.state == TcpState::SynSent);
+            let Some(key) = self.tcp.keys.get(index as usize) else { return };
+            let core::net::IpAddr::V4(remote) = key.remote().ip() else { continue };
+            if opening && self.iface.next_hop(remote) == Some(address) {
+                self.end_flow(index, Some(ConnError::HostUnreachable));
+            }
+        }
+    }
+
+    /// An ICMP error about a segment that we sent (RFC 5927: believed only when
+    /// it quotes a sequence number in flight). RFC 1122, 4.2.3.9: hard errors
+    /// SHOULD abort; RFC 5461 lets them do so only before the connection is
+    /// open.
+    pub(crate) fn tcp_icmp_error(&mut self, key: &FlowKey, seq: u32, error: ConnError) {
+        let Some(index) = self.find_flow(key) else { return };
+        let Some(hot) = self.tcp.hot.get(index as usize) else { return };
+        let seq = SeqNum::new(seq);
+        let in_flight = seq.at_or_after(hot.snd_una) && seq.before(hot.snd_nxt);
+        if hot.state == TcpState::SynSent && in_flight {
+            self.end_flow(index, Some(error));
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! What an acknowledgement does to the send side (RFC 9293, 3.10.7.4, "check
+//! the ACK field"; RFC 5681).
+
+use pollwire_rings::Instant;
+
+use super::Env;
+use super::node::{EVER_RETRANSMITTED, LOST, RETRANSMITTED, SACKED};
+use super::segment::Segment;
+use super::seq::SeqNum;
+use super::tcb::{Tcb, flag};
+use crate::Counter;
+
+impl Tcb<'_> {
+    /// Takes the acknowledgement, the window and the SACK blocks of an
+    /// acceptable segment. The caller has checked that `seg.ack` lies within
+    /// what was sent.
+    #[inline]
+    pub(crate) fn on_ack(&mut self, env: &mut Env<'_>, seg: &Segment, sack: &[(u32, u32)]) {
+        let old_window = self.hot.snd_wnd;
+        let advanced = seg.ack.after(self.hot.snd_una);
+        if seg.ack.at_or_after(self.hot.snd_una) {
+            self.update_window(seg);
+        }
+        if !sack.is_empty() && self.hot.has(flag::SACK) {
+            self.on_sack(env, sack);
+        }
+        if advanced {
+            self.on_new_ack(env, seg.ack, seg.timestamps);
+        } else if self.is_duplicate_ack(seg, old_window) {
+            self.on_duplicate_ack();
+        }
+        if self.hot.has(flag::RECOVERY) || self.hot.dup_acks > 0 || self.hot.sacked > 0 {
+            self.detect_loss(env);
+        }
+        self.after_window_change(env, old_window);
+    }
+
+    /// RFC 9293, 3.10.7.4: "If SND.UNA =< SEG.ACK =< SND.NXT, the send window
+    /// should be updated. If (SND.WL1 < SEG.SEQ or (SND.WL1 = SEG.SEQ and
+    /// SND.WL2 =< SEG.ACK)), set SND.WND <- SEG.WND".
+    #[inline]
+    fn update_window(&mut self, seg: &Segment) {
+        let newer = self.hot.snd_wl1.before(seg.seq)
+            || (self.hot.snd_wl1 == seg.seq && self.hot.snd_wl2.at_or_before(seg.ack));
+        if !newer {
+            return;
+        }
+        let window = u32::from(seg.window) << self.hot.snd_scale;
+        self.hot.snd_wl1 = seg.seq;
+        self.hot.snd_wl2 = seg.ack;
+        if window != self.hot.snd_wnd {
+            self.hot.snd_wnd = window;
+            self.cold.max_snd_wnd = self.cold.max_snd_wnd.max(window);
+        }
+    }
+
+    /// RFC 5681, 2: an ACK is a duplicate when data is outstanding, it carries
+    /// no data, neither SYN nor FIN, acknowledges nothing new and leaves the
+    /// window as it was.
+    fn is_duplicate_ack(&self, seg: &Segment, old_window: u32) -> bool {
+        seg.ack == self.hot.snd_una
+            && self.hot.flight() > 0
+            && seg.seq_len() == 0
+            && self.hot.snd_wnd == old_window
+    }
+
+    fn on_new_ack(&mut self, env: &mut Env<'_>, ack: SeqNum, timestamps: Option<(u32, u32)>) {
+        let acked = ack.bytes_since(self.hot.snd_una);
+        let was_limited = self.hot.pipe() + 2 * u32::from(self.hot.mss) > self.hot.cwnd;
+        self.hot.snd_una = ack;
+        let sent_at = self.drop_acked(env, ack);
+        self.sample_rtt(env, sent_at, timestamps);
+        self.hot.rtt.backoff = 0;
+        self.cold.stuck_since = env.now;
+        if self.hot.has(flag::RECOVERY) {
+            self.on_ack_in_recovery(env, acked);
+        } else {
+            self.hot.dup_acks = 0;
+        }
+        self.grow_window(acked, was_limited);
+        self.restart_rtx(env);
+        env.counters.add(Counter::TcpBytesAcked, u64::from(acked));
+        if self.hot.queued() <= self.cold.snd_limit / 2 || self.hot.queued() == 0 {
+            self.wake_writer();
+        }
+    }
+
+    fn on_ack_in_recovery(&mut self, env: &mut Env<'_>, acked: u32) {
+        if !self.hot.has(flag::SACK) {
+            let beyond = acked.saturating_sub(u32::from(self.hot.mss));
+            self.hot.sacked = self.hot.sacked.saturating_sub(beyond).min(self.hot.flight());
+        }
+        self.maybe_leave_recovery();
+        if self.hot.has(flag::FAST_RECOVERY) {
+            // RFC 6582, 3.2, step 3: a partial ACK means that the segment after
+            // it was lost as well.
+            self.mark_head_lost(env);
+        }
+    }
+
+    /// Takes acknowledged nodes off the queue. Returns when the newest of them
+    /// was sent, if that gives a valid sample (Karn).
+    #[inline]
+    fn drop_acked(&mut self, env: &mut Env<'_>, ack: SeqNum) -> Option<Instant> {
+        let mut sent_at = None;
+        while let Some(id) = self.hot.send.head {
+            let Some(node) = env.nodes.get_mut(id) else { break };
+            if node.seq.at_or_after(ack) {
+                break;
+            }
+            let gone = ack.bytes_since(node.seq).min(node.len);
+            if node.marks & (SACKED | LOST | RETRANSMITTED) != 0 {
+                let (marks, flow) = (node.marks, &mut *self.hot);
+                flow.sacked -= if marks & SACKED != 0 { gone.min(flow.sacked) } else { 0 };
+                flow.lost -= if marks & LOST != 0 { gone.min(flow.lost) } else { 0 };
+                let again = if marks & RETRANSMITTED != 0 { gone } else { 0 };
+                flow.retransmitted -= again.min(flow.retransmitted);
+            }
+            if gone < node.len {
+                node.trim_front(gone);
+                break;
+            }
+            sent_at = (!node.has(EVER_RETRANSMITTED)).then_some(node.sent_at);
+            drop(env.nodes.pop_front(&mut self.hot.send));
+        }
+        sent_at
+    }
+
+    /// RFC 6298, 3 (Karn's algorithm): samples come from segments sent once;
+    /// with timestamps an echo says which transmission it was.
+    #[inline]
+    fn sample_rtt(
+        &mut self,
+        env: &Env<'_>,
+        sent_at: Option<Instant>,
+        timestamps: Option<(u32, u32)>,
+    ) {
+        if let Some(sent_at) = sent_at {
+            self.hot.rtt.sample(env.now.nanos_since(sent_at) / 1000);
+        } else if let Some((_, echo)) = timestamps
+            && self.hot.has(flag::TIMESTAMPS)
+            && echo != 0
+        {
+            let millis = self.timestamp(env.now).wrapping_sub(echo);
+            if millis < 60_000 {
+                self.hot.rtt.sample(u64::from(millis) * 1000);
+            }
+        }
+    }
+
+    /// The value of this flow's timestamp clock: milliseconds from a secret
+    /// offset.
+    #[inline]
+    pub(crate) fn timestamp(&self, now: Instant) -> u32 {
+        #[expect(clippy::cast_possible_truncation, reason = "a clock modulo 2^32")]
+        let millis = now.as_millis() as u32;
+        millis.wrapping_add(self.hot.ts_offset)
+    }
+
+    /// RFC 6298, 5.2 and 5.3: off when all is acknowledged, else restarted.
+    #[inline]
+    pub(crate) fn restart_rtx(&mut self, env: &Env<'_>) {
+        self.hot.clear(flag::PERSIST);
+        if self.hot.flight() == 0 {
+            self.hot.rtx_at = Instant::ZERO;
+            self.cold.stuck_since = Instant::ZERO;
+        } else {
+            self.hot.rtx_at = env.now.plus_nanos(self.hot.rtt.rto_nanos());
+        }
+    }
+
+    /// A window that opens ends persist mode; a probe that a closed window
+    /// refused is sent again at once.
+    #[inline]
+    fn after_window_change(&mut self, env: &mut Env<'_>, old_window: u32) {
+        if self.hot.snd_wnd == 0 || old_window != 0 {
+            return;
+        }
+        if self.hot.has(flag::PERSIST) {
+            self.hot.clear(flag::PERSIST);
+            self.hot.rtt.backoff = 0;
+            self.hot.rtx_at = Instant::ZERO;
+        }
+        if self.hot.flight() > 0 {
+            self.mark_head_lost(env);
+            self.restart_rtx(env);
+        }
+    }
+}

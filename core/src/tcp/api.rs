@@ -1,0 +1,521 @@
+//! What applications call: sockets without blocking. The async sockets are
+//! built of these.
+
+use core::net::{IpAddr, SocketAddr};
+use core::task::Waker;
+
+use pollwire_rings::{FrameBuf, FrameRef};
+
+use super::listen::{ListenOptions, Listener};
+use super::options::TcpOptions;
+use super::table::{FlowId, ListenerId};
+use super::tcb::{Tcb, TcpState, flag};
+use super::Env;
+use crate::{ConnError, Error, FlowKey, Misuse, Stack};
+
+/// What a task waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// Data, the end of the stream, or the end of the flow.
+    Readable,
+    /// Room to write, the connection's opening, or its end.
+    Writable,
+}
+
+/// Which direction to shut down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// Received data is thrown away from now on.
+    Read,
+    /// A FIN follows what was written.
+    Write,
+    /// Both.
+    Both,
+}
+
+/// First and last of the ephemeral ports (RFC 6335, 6).
+const EPHEMERAL: (u16, u16) = (49_152, 65_535);
+/// Random ports tried before giving up (RFC 6056, 3.3.1).
+const PORT_TRIES: u32 = 4096;
+
+impl Stack {
+    /// Opens a listener. Port 0 chooses one; an unspecified address listens on
+    /// every address of this host.
+    ///
+    /// # Errors
+    /// [`Misuse::AddressInUse`], [`Misuse::AddressNotLocal`],
+    /// [`Misuse::NoPortFree`].
+    pub fn tcp_listen(
+        &mut self,
+        local: SocketAddr,
+        options: ListenOptions,
+    ) -> Result<ListenerId, Misuse> {
+        let address = (!local.ip().is_unspecified()).then_some(local.ip());
+        if let Some(address) = address
+            && !self.is_local(address)
+        {
+            return Err(Misuse::AddressNotLocal);
+        }
+        let port = match local.port() {
+            0 => self.free_listen_port(address)?,
+            port if self.listen_conflict(address, port) => return Err(Misuse::AddressInUse),
+            port => port,
+        };
+        let mut listener = Listener::new(address, port, options);
+        let index = match self.tcp.listeners.iter().position(|old| !old.open) {
+            Some(index) => index,
+            None => self.tcp.listeners.len(),
+        };
+        match self.tcp.listeners.get_mut(index) {
+            Some(old) => {
+                listener.generation = old.generation.wrapping_add(1);
+                *old = listener;
+            }
+            None => self.tcp.listeners.push(listener),
+        }
+        let generation = self.tcp.listeners.get(index).map_or(0, |new| new.generation);
+        Ok(ListenerId { index: u32::try_from(index).unwrap_or(u32::MAX), generation })
+    }
+
+    fn listen_conflict(&self, address: Option<IpAddr>, port: u16) -> bool {
+        self.tcp.listeners.iter().any(|other| {
+            other.open && other.port == port && (other.address == address || address.is_none())
+        })
+    }
+
+    fn free_listen_port(&mut self, address: Option<IpAddr>) -> Result<u16, Misuse> {
+        for _ in 0..PORT_TRIES {
+            let port = self.random_port();
+            if !self.listen_conflict(address, port) {
+                return Ok(port);
+            }
+        }
+        Err(Misuse::NoPortFree)
+    }
+
+    fn random_port(&mut self) -> u16 {
+        let span = u32::from(EPHEMERAL.1 - EPHEMERAL.0) + 1;
+        let offset = self.random.below(span);
+        EPHEMERAL.0 + u16::try_from(offset).unwrap_or(0)
+    }
+
+    fn listener(&mut self, id: ListenerId) -> Result<&mut Listener, Misuse> {
+        match self.tcp.listeners.get_mut(id.index as usize) {
+            Some(listener) if listener.open && listener.generation == id.generation => Ok(listener),
+            _ => Err(Misuse::StaleHandle),
+        }
+    }
+
+    /// Where a listener listens; the address is unspecified for all.
+    ///
+    /// # Errors
+    /// [`Misuse::StaleHandle`].
+    pub fn tcp_listener_addr(&mut self, id: ListenerId) -> Result<SocketAddr, Misuse> {
+        let listener = self.listener(id)?;
+        let any = IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED);
+        Ok(SocketAddr::new(listener.address.unwrap_or(any), listener.port))
+    }
+
+    /// Takes the oldest connection that waits to be accepted.
+    ///
+    /// # Errors
+    /// [`Error::WouldBlock`] when none waits; [`Misuse::StaleHandle`].
+    pub fn tcp_try_accept(&mut self, id: ListenerId) -> Result<FlowId, Error> {
+        let index = self.listener(id)?.accepted.pop_front().ok_or(Error::WouldBlock)?;
+        let tcb = self.tcp.tcb(index).ok_or(Misuse::StaleHandle)?;
+        tcb.cold.listener = 0;
+        tcb.hot.clear(flag::EMBRYO);
+        tcb.hot.set(flag::OWNED);
+        self.tcp.handle(index).ok_or(Error::Misuse(Misuse::StaleHandle))
+    }
+
+    /// Has `waker` woken when a connection waits to be accepted.
+    pub fn tcp_wake_on_accept(&mut self, id: ListenerId, waker: &Waker) {
+        if let Ok(listener) = self.listener(id) {
+            keep_waker(&mut listener.waker, waker);
+        }
+    }
+
+    /// Closes a listener. Connections that nobody accepted are reset.
+    pub fn tcp_close_listener(&mut self, id: ListenerId) {
+        let Ok(listener) = self.listener(id) else { return };
+        listener.open = false;
+        let waker = listener.waker.take();
+        while let Some(index) =
+            self.tcp.listeners.get_mut(id.index as usize).and_then(|old| old.accepted.pop_front())
+        {
+            self.reset_and_end(index, ConnError::Aborted);
+        }
+        // Handshakes under way end when their last ACK finds no listener.
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Begins to connect; [`tcp_try_connected`](Self::tcp_try_connected) tells
+    /// the outcome.
+    ///
+    /// # Errors
+    /// [`Misuse`]: a destination that cannot be, or nothing left.
+    pub fn tcp_connect(
+        &mut self,
+        remote: SocketAddr,
+        options: TcpOptions,
+    ) -> Result<FlowId, Misuse> {
+        if remote.port() == 0 || remote.ip().is_unspecified() || remote.ip().is_multicast() {
+            return Err(Misuse::BadDestination);
+        }
+        let source = match options.local {
+            Some(local) if !local.ip().is_unspecified() => {
+                if !self.is_local(local.ip()) {
+                    return Err(Misuse::AddressNotLocal);
+                }
+                local.ip()
+            }
+            _ => self.source_for(remote.ip()).ok_or(Misuse::NoSourceAddress)?,
+        };
+        let key = match options.local.map_or(0, |local| local.port()) {
+            0 => self.ephemeral_key(source, remote)?,
+            port => {
+                let key = FlowKey::new(SocketAddr::new(source, port), remote);
+                if self.find_flow(&key).is_some() {
+                    return Err(Misuse::AddressInUse);
+                }
+                key
+            }
+        };
+        let now = self.now();
+        let index = self.open_flow(now, key, &options).ok_or(Misuse::NoFlowFree)?;
+        let tcb = self.tcp.tcb(index).ok_or(Misuse::NoFlowFree)?;
+        tcb.hot.state = TcpState::SynSent;
+        tcb.hot.set(flag::OWNED);
+        tcb.cold.stuck_since = now;
+        self.tcp.touch(index);
+        self.tcp.handle(index).ok_or(Misuse::NoFlowFree)
+    }
+
+    /// RFC 6056, 3.3.1: a random port, and another while it is taken.
+    fn ephemeral_key(&mut self, source: IpAddr, remote: SocketAddr) -> Result<FlowKey, Misuse> {
+        for _ in 0..PORT_TRIES {
+            let port = self.random_port();
+            let key = FlowKey::new(SocketAddr::new(source, port), remote);
+            if self.find_flow(&key).is_none() {
+                return Ok(key);
+            }
+        }
+        Err(Misuse::NoPortFree)
+    }
+
+    /// Whether the handshake is complete.
+    ///
+    /// # Errors
+    /// [`Error::WouldBlock`] while it goes on; [`Error::Conn`] when it failed.
+    pub fn tcp_try_connected(&mut self, id: FlowId) -> Result<(), Error> {
+        let (tcb, _) = self.tcb_env(id)?;
+        match (tcb.cold.error, tcb.hot.state) {
+            (Some(error), _) => Err(error.into()),
+            (None, TcpState::SynSent | TcpState::SynReceived) => Err(Error::WouldBlock),
+            _ => Ok(()),
+        }
+    }
+
+    /// The state and environment of a flow.
+    #[inline]
+    fn tcb_env(&mut self, id: FlowId) -> Result<(Tcb<'_>, Env<'_>), Misuse> {
+        let index = self.tcp.resolve(id)? as usize;
+        let now = self.now();
+        let Self { tcp, pool, counters, rx_rest, .. } = self;
+        let (Some(hot), Some(cold), Some(key)) =
+            (tcp.hot.get_mut(index), tcp.cold.get_mut(index), tcp.keys.get(index))
+        else {
+            return Err(Misuse::StaleHandle);
+        };
+        let env = Env { now, pool, nodes: &mut tcp.nodes, counters, rest: rx_rest };
+        Ok((Tcb { hot, cold, key }, env))
+    }
+
+    /// Puts a flow on output's list if it has something to say.
+    #[inline]
+    fn touch_if(&mut self, id: FlowId, has_output: bool) {
+        if has_output {
+            self.tcp.touch(id.index);
+        }
+    }
+
+    /// The next received frame, payload only: no copy. `Ok(None)` is the end of
+    /// the stream.
+    ///
+    /// # Errors
+    /// [`Error::WouldBlock`] when nothing is there yet; [`Error::Conn`] when the
+    /// connection broke.
+    #[inline]
+    pub fn tcp_try_recv(&mut self, id: FlowId) -> Result<Option<FrameRef>, Error> {
+        let (mut tcb, mut env) = self.tcb_env(id)?;
+        let frame = tcb.take_frame(&mut env)?;
+        let update = tcb.hot.has(flag::ACK_NOW);
+        self.touch_if(id, update);
+        Ok(frame)
+    }
+
+    /// Copies received data into `out`; 0 is the end of the stream (or an empty
+    /// `out`).
+    ///
+    /// # Errors
+    /// As [`tcp_try_recv`](Self::tcp_try_recv).
+    pub fn tcp_try_read(&mut self, id: FlowId, out: &mut [u8]) -> Result<usize, Error> {
+        let (mut tcb, mut env) = self.tcb_env(id)?;
+        let count = tcb.read_into(&mut env, out)?;
+        let update = tcb.hot.has(flag::ACK_NOW);
+        self.touch_if(id, update);
+        Ok(count)
+    }
+
+    /// Queues a frame's bytes to be sent, without a copy. A frame with at least
+    /// 128 bytes of headroom and no other handle carries its own headers.
+    ///
+    /// # Errors
+    /// The frame, and [`Error::WouldBlock`] when the send buffer is full or the
+    /// connection not open yet, or [`Error::Conn`] when it is closed.
+    #[inline]
+    pub fn tcp_try_send(
+        &mut self,
+        id: FlowId,
+        frame: impl Into<FrameRef>,
+    ) -> Result<(), (FrameRef, Error)> {
+        let frame = frame.into();
+        let (mut tcb, mut env) = match self.tcb_env(id) {
+            Ok(found) => found,
+            Err(misuse) => return Err((frame, misuse.into())),
+        };
+        tcb.queue_frame(&mut env, frame)?;
+        self.tcp.touch(id.index);
+        Ok(())
+    }
+
+    /// Copies `data` into the send queue; returns how many bytes fitted.
+    ///
+    /// # Errors
+    /// As [`tcp_try_send`](Self::tcp_try_send).
+    pub fn tcp_try_write(&mut self, id: FlowId, data: &[u8]) -> Result<usize, Error> {
+        let (mut tcb, mut env) = self.tcb_env(id)?;
+        let count = tcb.write_from(&mut env, data)?;
+        self.tcp.touch(id.index);
+        Ok(count)
+    }
+
+    /// Whether everything written has been acknowledged.
+    ///
+    /// # Errors
+    /// [`Error::WouldBlock`] while something is under way.
+    pub fn tcp_try_flush(&mut self, id: FlowId) -> Result<(), Error> {
+        let (tcb, _) = self.tcb_env(id)?;
+        match tcb.cold.error {
+            Some(error) => Err(error.into()),
+            None if tcb.hot.queued() == 0 => Ok(()),
+            None => Err(Error::WouldBlock),
+        }
+    }
+
+    /// Whether both directions are done: our FIN acknowledged, the peer's
+    /// received, or the flow gone.
+    ///
+    /// # Errors
+    /// [`Error::WouldBlock`] before that; [`Error::Conn`] when it broke.
+    pub fn tcp_try_closed(&mut self, id: FlowId) -> Result<(), Error> {
+        let (tcb, _) = self.tcb_env(id)?;
+        match (tcb.cold.error, tcb.hot.state) {
+            (Some(error), _) => Err(error.into()),
+            (None, TcpState::Closed | TcpState::TimeWait) => Ok(()),
+            _ => Err(Error::WouldBlock),
+        }
+    }
+
+    /// Shuts one direction, or both.
+    ///
+    /// # Errors
+    /// [`Error::Conn`] when the connection is over.
+    pub fn tcp_shutdown(&mut self, id: FlowId, how: Shutdown) -> Result<(), Error> {
+        let (mut tcb, mut env) = self.tcb_env(id)?;
+        if let Some(error) = tcb.cold.error {
+            return Err(error.into());
+        }
+        if matches!(how, Shutdown::Read | Shutdown::Both) {
+            tcb.shut_read(&mut env);
+        }
+        if matches!(how, Shutdown::Write | Shutdown::Both) {
+            tcb.queue_fin();
+        }
+        self.tcp.touch(id.index);
+        Ok(())
+    }
+
+    /// Gives the handle up: a FIN follows what was written and the rest goes on
+    /// in the background. With unread data the peer is told by RST that it was
+    /// lost (RFC 2525, 2.17).
+    pub fn tcp_close(&mut self, id: FlowId) {
+        let Ok((mut tcb, mut env)) = self.tcb_env(id) else { return };
+        let unread = !tcb.hot.recv.is_empty() && !tcb.hot.has(flag::READ_SHUT);
+        tcb.hot.clear(flag::OWNED | flag::WAIT_READ | flag::WAIT_WRITE);
+        tcb.cold.read_waker = None;
+        tcb.cold.write_waker = None;
+        let state = tcb.hot.state;
+        match state {
+            TcpState::Closed => return self.tcp.release(id.index),
+            TcpState::SynSent => return self.end_flow(id.index, None),
+            _ if unread => return self.reset_and_end(id.index, ConnError::Aborted),
+            TcpState::FinWait2 => {
+                tcb.cold.misc_at = env.now.plus_nanos(super::input::TIME_WAIT_NANOS);
+            }
+            _ => {}
+        }
+        tcb.shut_read(&mut env);
+        tcb.queue_fin();
+        // The handle is void from now on.
+        tcb.cold.generation = tcb.cold.generation.wrapping_add(1);
+        self.tcp.touch(id.index);
+    }
+
+    /// Ends the connection by RST and gives the handle up.
+    pub fn tcp_abort(&mut self, id: FlowId) {
+        let Ok((tcb, _)) = self.tcb_env(id) else { return };
+        tcb.hot.clear(flag::OWNED);
+        match tcb.hot.state {
+            TcpState::Closed => self.tcp.release(id.index),
+            TcpState::SynSent | TcpState::TimeWait => self.end_flow(id.index, None),
+            _ => self.reset_and_end(id.index, ConnError::Aborted),
+        }
+    }
+
+    pub(crate) fn reset_and_end(&mut self, index: u32, error: ConnError) {
+        let seq = self.tcp.hot.get(index as usize).map(|hot| hot.snd_nxt).unwrap_or_default();
+        let now = self.now();
+        self.send_reset_of(now, index, seq);
+        if let Some(tcb) = self.tcp.tcb(index) {
+            tcb.cold.listener = 0;
+        }
+        self.end_flow(index, Some(error));
+    }
+
+    /// Has `waker` woken once when the flow may have become ready.
+    #[inline]
+    pub fn tcp_wake_on(&mut self, id: FlowId, interest: Interest, waker: &Waker) {
+        let Ok((tcb, _)) = self.tcb_env(id) else {
+            waker.wake_by_ref();
+            return;
+        };
+        match interest {
+            Interest::Readable => {
+                tcb.hot.set(flag::WAIT_READ);
+                keep_waker(&mut tcb.cold.read_waker, waker);
+            }
+            Interest::Writable => {
+                tcb.hot.set(flag::WAIT_WRITE);
+                keep_waker(&mut tcb.cold.write_waker, waker);
+            }
+        }
+    }
+
+    /// This side's address.
+    ///
+    /// # Errors
+    /// [`Misuse::StaleHandle`].
+    pub fn tcp_local_addr(&mut self, id: FlowId) -> Result<SocketAddr, Misuse> {
+        self.tcb_env(id).map(|(tcb, _)| tcb.key.local())
+    }
+
+    /// The peer's address.
+    ///
+    /// # Errors
+    /// [`Misuse::StaleHandle`].
+    pub fn tcp_peer_addr(&mut self, id: FlowId) -> Result<SocketAddr, Misuse> {
+        self.tcb_env(id).map(|(tcb, _)| tcb.key.remote())
+    }
+
+    /// The connection's state.
+    ///
+    /// # Errors
+    /// [`Misuse::StaleHandle`].
+    pub fn tcp_state(&mut self, id: FlowId) -> Result<TcpState, Misuse> {
+        self.tcb_env(id).map(|(tcb, _)| tcb.hot.state)
+    }
+
+    /// The connection's options.
+    ///
+    /// # Errors
+    /// [`Misuse::StaleHandle`].
+    pub fn tcp_options(&mut self, id: FlowId) -> Result<TcpOptions, Misuse> {
+        let (tcb, _) = self.tcb_env(id)?;
+        let time = |millis: u32| {
+            (millis > 0).then(|| core::time::Duration::from_millis(u64::from(millis)))
+        };
+        Ok(TcpOptions {
+            local: Some(tcb.key.local()),
+            nodelay: tcb.hot.has(flag::NODELAY),
+            keepalive: time(tcb.cold.keepalive_ms),
+            user_timeout: time(tcb.cold.user_timeout_ms),
+            recv_buffer: tcb.cold.rcv_limit,
+            send_buffer: tcb.cold.snd_limit,
+        })
+    }
+
+    /// Changes the connection's options; `local` is ignored.
+    ///
+    /// # Errors
+    /// [`Misuse::StaleHandle`].
+    pub fn tcp_set_options(&mut self, id: FlowId, options: TcpOptions) -> Result<(), Misuse> {
+        let (mut tcb, env) = self.tcb_env(id)?;
+        tcb.apply(&options);
+        if tcb.hot.state.is_synchronized() {
+            tcb.restart_keepalive(&env);
+        }
+        self.tcp.touch(id.index);
+        Ok(())
+    }
+
+    /// An empty frame to write into and [send](Self::tcp_try_send); `None`
+    /// while frames are scarce: the last sixteenth is kept for the stack.
+    #[must_use]
+    pub fn frame_alloc(&self) -> Option<FrameBuf> {
+        if self.pool.available() <= self.pool.capacity() / 16 {
+            return None;
+        }
+        self.pool.alloc()
+    }
+}
+
+fn keep_waker(kept: &mut Option<Waker>, waker: &Waker) {
+    match kept {
+        Some(old) if old.will_wake(waker) => {}
+        _ => *kept = Some(waker.clone()),
+    }
+}
+
+impl Tcb<'_> {
+    /// Throws unread data away, and what arrives from now on.
+    fn shut_read(&mut self, env: &mut Env<'_>) {
+        env.nodes.clear(&mut self.hot.recv);
+        env.nodes.clear(&mut self.cold.out_of_order);
+        self.hot.rcv_held = 0;
+        self.cold.out_of_order_count = 0;
+        self.hot.clear(flag::OUT_OF_ORDER);
+        self.hot.set(flag::READ_SHUT);
+        self.wake_reader();
+    }
+
+    /// RFC 9293, 3.10.4: CLOSE. The FIN goes out behind what is queued.
+    fn queue_fin(&mut self) {
+        if self.hot.has(flag::FIN_QUEUED) {
+            return;
+        }
+        match self.hot.state {
+            // The FIN waits for the handshake (RFC 9293, 3.10.4: "queue this
+            // until entering the ESTABLISHED state").
+            TcpState::SynReceived => {}
+            TcpState::Established => self.hot.state = TcpState::FinWait1,
+            TcpState::CloseWait => self.hot.state = TcpState::LastAck,
+            _ => return,
+        }
+        self.hot.set(flag::FIN_QUEUED);
+        self.wake_writer();
+    }
+}

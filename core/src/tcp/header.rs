@@ -1,0 +1,210 @@
+//! Writing the headers of an outgoing segment: Ethernet, IP and TCP in one go.
+
+use arrayvec::ArrayVec;
+use pollwire_offload::checksum::Sum;
+use pollwire_rings::{TxChecksum, TxMeta};
+
+use super::seq::SeqNum;
+use crate::FlowKey;
+use crate::wire::tcp::{ACK, SYN};
+
+const ETHERNET: usize = 14;
+const IPV4: usize = 20;
+const IPV6: usize = 40;
+const TCP: usize = 20;
+/// Where the checksum lies in a TCP header.
+pub(crate) const CHECKSUM_AT: u16 = 16;
+const PROTOCOL_TCP: u8 = 6;
+const HOP_LIMIT: u8 = 64;
+
+/// Options of a segment, as bytes; always a multiple of four.
+pub(crate) type OptionBytes = ArrayVec<u8, 40>;
+
+/// What a segment's header says.
+pub(crate) struct HeaderFields {
+    pub(crate) seq: SeqNum,
+    pub(crate) ack: SeqNum,
+    pub(crate) flags: u8,
+    /// As it goes on the wire, scaled down.
+    pub(crate) window: u16,
+    pub(crate) timestamps: Option<(u32, u32)>,
+}
+
+/// Bytes of Ethernet, IP and TCP header with `options` bytes of TCP options.
+#[inline]
+pub(crate) fn header_len(key: &FlowKey, options: usize) -> usize {
+    ETHERNET + if key.is_v4() { IPV4 } else { IPV6 } + TCP + options
+}
+
+/// Bytes before the TCP header.
+#[inline]
+pub(crate) fn transport_at(key: &FlowKey) -> usize {
+    header_len(key, 0) - TCP
+}
+
+/// Options of a SYN, in Linux's order: MSS, SACK permitted, timestamps, NOP,
+/// window scale.
+pub(crate) fn syn_options(
+    mss: u16,
+    sack: bool,
+    timestamps: Option<(u32, u32)>,
+    scale: Option<u8>,
+) -> OptionBytes {
+    let mut out = OptionBytes::new();
+    out.extend([2, 4]);
+    out.extend(mss.to_be_bytes());
+    match (sack, timestamps.is_some()) {
+        (true, true) => out.extend([4, 2]),
+        (true, false) => out.extend([1, 1, 4, 2]),
+        (false, true) => out.extend([1, 1]),
+        (false, false) => {}
+    }
+    if let Some((value, echo)) = timestamps {
+        out.extend([8, 10]);
+        out.extend(value.to_be_bytes());
+        out.extend(echo.to_be_bytes());
+    }
+    if let Some(scale) = scale {
+        out.extend([1, 3, 3, scale]);
+    }
+    out
+}
+
+/// Options of any other segment: timestamps, then SACK blocks.
+pub(crate) fn plain_options(
+    timestamps: Option<(u32, u32)>,
+    blocks: &[(u32, u32)],
+) -> OptionBytes {
+    let mut out = OptionBytes::new();
+    if let Some((value, echo)) = timestamps {
+        out.extend([1, 1, 8, 10]);
+        out.extend(value.to_be_bytes());
+        out.extend(echo.to_be_bytes());
+    }
+    let room = (out.remaining_capacity().saturating_sub(4)) / 8;
+    let blocks = blocks.get(..room.min(blocks.len())).unwrap_or_default();
+    if !blocks.is_empty() {
+        let len = u8::try_from(2 + 8 * blocks.len()).unwrap_or(0);
+        out.extend([1, 1, 5, len]);
+        for (left, right) in blocks {
+            out.extend(left.to_be_bytes());
+            out.extend(right.to_be_bytes());
+        }
+    }
+    out
+}
+
+/// Writes the TCP header and its options into `out`, checksum field zero.
+/// `out` must hold just that; anything else is left alone.
+#[inline]
+pub(crate) fn write_tcp(out: &mut [u8], key: &FlowKey, fields: &HeaderFields, options: &[u8]) {
+    let words = u8::try_from((TCP + options.len()) / 4).unwrap_or(5);
+    let Some((fixed, rest)) = out.split_first_chunk_mut::<TCP>() else { return };
+    fixed[0..2].copy_from_slice(&key.local_port().to_be_bytes());
+    fixed[2..4].copy_from_slice(&key.remote_port().to_be_bytes());
+    fixed[4..8].copy_from_slice(&fields.seq.raw().to_be_bytes());
+    fixed[8..12].copy_from_slice(&fields.ack.raw().to_be_bytes());
+    fixed[12] = words << 4;
+    fixed[13] = fields.flags;
+    fixed[14..16].copy_from_slice(&fields.window.to_be_bytes());
+    fixed[16..20].copy_from_slice(&[0; 4]);
+    if let (Some(fast), Some((value, echo)), true) =
+        (rest.first_chunk_mut::<12>(), fields.timestamps, options.len() == 12)
+    {
+        fast[0..4].copy_from_slice(&[1, 1, 8, 10]);
+        fast[4..8].copy_from_slice(&value.to_be_bytes());
+        fast[8..12].copy_from_slice(&echo.to_be_bytes());
+    } else if rest.len() == options.len() {
+        rest.copy_from_slice(options);
+    }
+}
+
+/// The sum of the pseudo-header (RFC 9293, 3.1; RFC 8200, 8.1).
+#[inline]
+pub(crate) fn pseudo_sum(key: &FlowKey, tcp_len: usize) -> Sum {
+    match (key.local_v4(), key.remote_v4()) {
+        (Some(local), Some(remote)) => {
+            Sum::pseudo_v4(local, remote, PROTOCOL_TCP, u16::try_from(tcp_len).unwrap_or(0))
+        }
+        _ => Sum::pseudo_v6(
+            key.local_bytes(),
+            key.remote_bytes(),
+            PROTOCOL_TCP,
+            u32::try_from(tcp_len).unwrap_or(0),
+        ),
+    }
+}
+
+/// Who completes the checksum.
+#[derive(Clone, Copy)]
+pub(crate) enum Payload {
+    /// We do: bytes of the payload and their sum.
+    Summed(usize, Sum),
+    /// The device does: bytes of the payload.
+    Offloaded(usize),
+}
+
+/// Writes Ethernet, IP and TCP header into `out`, which is just as long as they
+/// are, and says what the device has to do.
+#[inline]
+pub(crate) fn write_all(
+    out: &mut [u8],
+    link: &[u8; 14],
+    key: &FlowKey,
+    fields: &HeaderFields,
+    options: &[u8],
+    payload: Payload,
+) -> TxMeta {
+    let at = transport_at(key);
+    let (Payload::Summed(payload_len, _) | Payload::Offloaded(payload_len)) = payload;
+    let Some((front, tcp)) = out.split_at_mut_checked(at) else { return TxMeta::default() };
+    write_tcp(tcp, key, fields, options);
+    let tcp_len = tcp.len() + payload_len;
+    let pseudo = pseudo_sum(key, tcp_len);
+    let (check, checksum) = match payload {
+        Payload::Summed(_, sum) => {
+            (pseudo.add_bytes(tcp).then(sum, 0).finish(), TxChecksum::Done)
+        }
+        Payload::Offloaded(_) => {
+            let start = u16::try_from(at).unwrap_or(0);
+            (pseudo.fold(), TxChecksum::Partial { start, offset: CHECKSUM_AT })
+        }
+    };
+    if let Some(field) = tcp.get_mut(16..18) {
+        field.copy_from_slice(&check.to_be_bytes());
+    }
+    write_link_and_ip(front, link, key, tcp_len);
+    TxMeta { checksum, gso: None }
+}
+
+#[inline]
+fn write_link_and_ip(front: &mut [u8], link: &[u8; 14], key: &FlowKey, tcp_len: usize) {
+    let Some((ethernet, ip)) = front.split_first_chunk_mut::<ETHERNET>() else { return };
+    *ethernet = *link;
+    if let (Some(local), Some(remote), Some(ip)) =
+        (key.local_v4(), key.remote_v4(), ip.first_chunk_mut::<IPV4>())
+    {
+        let total = u16::try_from(IPV4 + tcp_len).unwrap_or(u16::MAX);
+        // RFC 6864, 4.1: with DF set and never a fragment, the identification
+        // may be anything.
+        ip[0..2].copy_from_slice(&[0x45, 0]);
+        ip[2..4].copy_from_slice(&total.to_be_bytes());
+        ip[4..12].copy_from_slice(&[0, 0, 0x40, 0, HOP_LIMIT, PROTOCOL_TCP, 0, 0]);
+        ip[12..16].copy_from_slice(&local);
+        ip[16..20].copy_from_slice(&remote);
+        let check = Sum::of_array(ip).finish();
+        ip[10..12].copy_from_slice(&check.to_be_bytes());
+    } else if let Some(ip) = ip.first_chunk_mut::<IPV6>() {
+        let len = u16::try_from(tcp_len).unwrap_or(u16::MAX);
+        ip[0..4].copy_from_slice(&[0x60, 0, 0, 0]);
+        ip[4..6].copy_from_slice(&len.to_be_bytes());
+        ip[6..8].copy_from_slice(&[PROTOCOL_TCP, HOP_LIMIT]);
+        ip[8..24].copy_from_slice(&key.local_bytes());
+        ip[24..40].copy_from_slice(&key.remote_bytes());
+    }
+}
+
+/// Flags of a segment that opens: SYN, and ACK once the peer's SYN is known.
+pub(crate) fn syn_flags(acknowledges: bool) -> u8 {
+    if acknowledges { SYN | ACK } else { SYN }
+}

@@ -1,0 +1,74 @@
+//! TCP (RFC 9293).
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`tcb`] | a connection's state, hot and cold |
+//! | [`segment`], [`seq`] | a received segment; sequence numbers |
+//! | [`node`] | queue nodes: send, receive and out-of-order queues |
+//! | [`input`] | what a segment does to a connection |
+//! | [`ack`], [`recovery`], [`congestion`], [`rtt`] | acknowledgements, loss, rate, timeouts |
+//! | [`receive`] | data in order and out of order, the receive window |
+//! | [`output`], [`header`] | what a connection sends |
+//! | [`timer`] | what happens when its timers fire |
+//! | [`listen`] | listeners, handshakes of the passive side |
+//! | [`table`] | all flows of a stack |
+//! | [`api`], [`transfer`] | what applications call |
+
+pub(crate) mod ack;
+mod api;
+pub(crate) mod congestion;
+pub(crate) mod header;
+pub(crate) mod input;
+pub(crate) mod isn;
+pub(crate) mod listen;
+pub(crate) mod node;
+mod open;
+mod options;
+pub(crate) mod output;
+pub(crate) mod receive;
+pub(crate) mod recovery;
+pub(crate) mod rtt;
+pub(crate) mod segment;
+pub(crate) mod seq;
+pub(crate) mod table;
+pub(crate) mod tcb;
+pub(crate) mod timer;
+mod transfer;
+
+#[cfg(test)]
+mod tests;
+
+pub use api::{Interest, Shutdown};
+pub use listen::ListenOptions;
+pub use options::TcpOptions;
+pub use seq::SeqNum;
+pub use table::{FlowId, ListenerId};
+pub use tcb::TcpState;
+
+use arrayvec::ArrayVec;
+use pollwire_rings::{FrameBuf, FramePool, Instant};
+
+use crate::Counters;
+use node::Nodes;
+
+/// What the code of one connection works with beside its own state.
+pub(crate) struct Env<'a> {
+    pub(crate) now: Instant,
+    pub(crate) pool: &'a FramePool,
+    pub(crate) nodes: &'a mut Nodes,
+    pub(crate) counters: &'a mut Counters,
+    /// Further pieces of the packet at hand, when the device coalesced it.
+    pub(crate) rest: &'a mut ArrayVec<FrameBuf, MAX_REST>,
+}
+
+/// Most pieces of a coalesced packet behind the first.
+pub(crate) const MAX_REST: usize = 48;
+
+impl Env<'_> {
+    /// Whether frames are scarce: windows no longer grow and out-of-order data
+    /// is refused, so that what was promised can still be kept.
+    #[inline]
+    pub(crate) fn scarce(&self) -> bool {
+        self.pool.available() < self.pool.capacity() / 8
+    }
+}

@@ -1,0 +1,259 @@
+//! Queue nodes: one slab for the send, receive and out-of-order queues of all
+//! flows.
+//!
+//! A node holds a view of a frame, where it stands in sequence space, and what
+//! the sender knows of it (sent when, how often, selectively acknowledged,
+//! lost). Links are indices, so one frame may stand in several queues through
+//! several handles.
+
+use core::num::NonZeroU32;
+
+use pollwire_rings::{FrameRef, Instant, Region};
+
+use super::seq::SeqNum;
+
+/// Index of a node, from 1; `Option<NodeId>` is four bytes and all-zero is
+/// `None`.
+pub(crate) type NodeId = NonZeroU32;
+
+/// A link of a list.
+pub(crate) type Link = Option<NodeId>;
+
+/// Sent at least once.
+pub(crate) const SENT: u8 = 1;
+/// Selectively acknowledged (RFC 2018); the peer may still renege.
+pub(crate) const SACKED: u8 = 2;
+/// Taken for lost; to be retransmitted.
+pub(crate) const LOST: u8 = 4;
+/// Retransmitted since it was taken for lost.
+pub(crate) const RETRANSMITTED: u8 = 8;
+/// Retransmitted at least once: gives no round-trip sample (Karn's rule).
+pub(crate) const EVER_RETRANSMITTED: u8 = 16;
+
+/// A stretch of a flow's byte stream. All-zero is an unused node.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) frame: Option<FrameRef>,
+    /// When it was last sent.
+    pub(crate) sent_at: Instant,
+    /// Sequence number of its first byte.
+    pub(crate) seq: SeqNum,
+    /// Bytes of payload, as `frame.len()`, kept here to spare a cache line.
+    pub(crate) len: u32,
+    pub(crate) next: Link,
+    /// `SENT`, `SACKED`, ...
+    pub(crate) marks: u8,
+    /// Push: the writer's data ends here.
+    pub(crate) push: bool,
+}
+
+impl Node {
+    pub(crate) const EMPTY: Self = Self {
+        frame: None,
+        sent_at: Instant::ZERO,
+        seq: SeqNum::new(0),
+        len: 0,
+        next: None,
+        marks: 0,
+        push: false,
+    };
+
+    /// Sequence number behind its last byte.
+    #[inline]
+    pub(crate) fn end(&self) -> SeqNum {
+        self.seq + self.len
+    }
+
+    #[inline]
+    pub(crate) fn has(&self, mark: u8) -> bool {
+        self.marks & mark != 0
+    }
+
+    /// Drops `count` bytes at the front.
+    pub(crate) fn trim_front(&mut self, count: u32) {
+        let count = count.min(self.len);
+        if let Some(frame) = &mut self.frame {
+            frame.trim_front(count as usize);
+        }
+        self.seq += count;
+        self.len -= count;
+    }
+
+    /// Keeps `len` bytes at most.
+    pub(crate) fn truncate(&mut self, len: u32) {
+        self.len = self.len.min(len);
+        if let Some(frame) = &mut self.frame {
+            frame.truncate(self.len as usize);
+        }
+    }
+}
+
+/// A singly linked list of nodes. All-zero is empty.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Queue {
+    pub(crate) head: Link,
+    pub(crate) tail: Link,
+}
+
+impl Queue {
+    pub(crate) const EMPTY: Self = Self { head: None, tail: None };
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.head.is_none()
+    }
+}
+
+/// The slab. Unused nodes form a list of their own; nodes past `fresh` were
+/// never used, so static memory needs no set-up.
+pub(crate) struct Nodes {
+    slab: Region<Node>,
+    free: Link,
+    fresh: u32,
+    in_use: u32,
+}
+
+impl Nodes {
+    pub(crate) fn new(slab: Region<Node>) -> Self {
+        Self { slab, free: None, fresh: 0, in_use: 0 }
+    }
+
+    pub(crate) fn in_use(&self) -> usize {
+        self.in_use as usize
+    }
+
+    pub(crate) fn available(&self) -> usize {
+        self.slab.len() - self.in_use as usize
+    }
+
+    #[inline]
+    fn slot(id: NodeId) -> usize {
+        id.get() as usize - 1
+    }
+
+    /// The node, or `None` for an index out of the slab (never, for links that
+    /// the slab itself made).
+    #[inline]
+    pub(crate) fn get(&self, id: NodeId) -> Option<&Node> {
+        self.slab.get(Self::slot(id))
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, id: NodeId) -> Option<&mut Node> {
+        self.slab.get_mut(Self::slot(id))
+    }
+
+    #[inline]
+    pub(crate) fn next(&self, id: NodeId) -> Link {
+        self.get(id).and_then(|node| node.next)
+    }
+
+    /// A node for `frame` at `seq`; gives the frame back when none is left.
+    #[inline]
+    pub(crate) fn alloc(&mut self, seq: SeqNum, frame: FrameRef) -> Result<NodeId, FrameRef> {
+        let id = match self.free {
+            Some(id) => {
+                self.free = self.next(id);
+                id
+            }
+            None => {
+                let Some(id) = NodeId::new(self.fresh + 1) else { return Err(frame) };
+                if self.fresh as usize >= self.slab.len() {
+                    return Err(frame);
+                }
+                self.fresh += 1;
+                id
+            }
+        };
+        let Some(node) = self.get_mut(id) else { return Err(frame) };
+        node.len = u32::try_from(frame.len()).unwrap_or(0);
+        node.seq = seq;
+        node.next = None;
+        node.marks = 0;
+        node.push = false;
+        node.frame = Some(frame);
+        self.in_use += 1;
+        Ok(id)
+    }
+
+    /// Gives a node back; returns its frame.
+    #[inline]
+    pub(crate) fn free(&mut self, id: NodeId) -> Option<FrameRef> {
+        let free = self.free;
+        let node = self.get_mut(id)?;
+        let frame = node.frame.take();
+        node.next = free;
+        self.free = Some(id);
+        self.in_use -= 1;
+        frame
+    }
+
+    #[inline]
+    pub(crate) fn push_back(&mut self, queue: &mut Queue, id: NodeId) {
+        match queue.tail {
+            Some(tail) => {
+                if let Some(tail) = self.get_mut(tail) {
+                    tail.next = Some(id);
+                }
+            }
+            None => queue.head = Some(id),
+        }
+        queue.tail = Some(id);
+    }
+
+    /// Unlinks the first node and gives it back; returns its frame.
+    #[inline]
+    pub(crate) fn pop_front(&mut self, queue: &mut Queue) -> Option<FrameRef> {
+        let head = queue.head?;
+        queue.head = self.next(head);
+        if queue.head.is_none() {
+            queue.tail = None;
+        }
+        self.free(head)
+    }
+
+    /// Links `id` behind `after`, or first when that is `None`.
+    pub(crate) fn insert_after(&mut self, queue: &mut Queue, after: Link, id: NodeId) {
+        let next = match after {
+            Some(after) => self.get_mut(after).and_then(|node| node.next.replace(id)),
+            None => queue.head.replace(id),
+        };
+        match next {
+            Some(next) => {
+                if let Some(node) = self.get_mut(id) {
+                    node.next = Some(next);
+                }
+            }
+            None => queue.tail = Some(id),
+        }
+    }
+
+    /// Gives back every node of a queue and so every frame.
+    pub(crate) fn clear(&mut self, queue: &mut Queue) {
+        while queue.head.is_some() {
+            drop(self.pop_front(queue));
+        }
+    }
+
+    /// Cuts node `id` after `len` bytes; the rest becomes a node behind it.
+    /// `false`, and no change, when no node is left.
+    pub(crate) fn split(&mut self, queue: &mut Queue, id: NodeId, len: u32) -> bool {
+        let Some((seq, frame, push, sent_at, marks)) = self.get(id).and_then(|node| {
+            let rest = node.frame.as_ref()?.slice(len as usize, node.len as usize)?;
+            Some((node.seq + len, rest, node.push, node.sent_at, node.marks))
+        }) else {
+            return false;
+        };
+        let Ok(rest) = self.alloc(seq, frame) else { return false };
+        if let Some(node) = self.get_mut(rest) {
+            node.push = push;
+            node.sent_at = sent_at;
+            node.marks = marks;
+        }
+        if let Some(node) = self.get_mut(id) {
+            node.truncate(len);
+            node.push = false;
+        }
+        self.insert_after(queue, Some(id), rest);
+        true
+    }
+}

@@ -1,0 +1,286 @@
+//! The receive side: data in order and out of order, and the window.
+//!
+//! ```text
+//!            recv queue            promised window
+//!       |<--- unread --->|<-------------------------->|
+//!   ----+----------------+----------------------------+----
+//!                     rcv_nxt                      rcv_adv
+//!                        |   out_of_order: holes between
+//! ```
+//!
+//! Memory is accounted in slot bytes: a segment of one byte holds a whole slot.
+//! The window counts payload, at half the slot bytes.
+
+use pollwire_rings::FrameRef;
+
+use super::Env;
+use super::segment::Segment;
+use super::seq::SeqNum;
+use super::tcb::{Tcb, flag};
+use crate::wire::tcp::PSH;
+use crate::{Counter, DropReason};
+
+/// Payloads up to this long are copied behind unread data instead of holding a
+/// slot each.
+const COPY_BREAK: usize = 256;
+/// Most segments in a flow's out-of-order queue.
+const MAX_OUT_OF_ORDER: u16 = 256;
+/// Longest that an ACK is held back, nanoseconds (RFC 9293, 3.8.6.3: MUST be
+/// less than 0.5 seconds).
+const DELAYED_ACK_NANOS: u64 = 40_000_000;
+
+impl Tcb<'_> {
+    /// Takes the payload of an acceptable segment. `frame` holds just the
+    /// payload, from `seq` on.
+    #[inline]
+    pub(crate) fn on_data(
+        &mut self,
+        env: &mut Env<'_>,
+        seq: SeqNum,
+        frame: FrameRef,
+    ) -> Result<(), DropReason> {
+        let len = u32::try_from(frame.len()).unwrap_or(0);
+        if seq == self.hot.rcv_nxt && !self.hot.has(flag::OUT_OF_ORDER) {
+            return self.take_in_order(env, frame, len);
+        }
+        let end = seq + len;
+        if end.at_or_before(self.hot.rcv_nxt) {
+            self.ack_now();
+            return Err(DropReason::TcpDuplicate);
+        }
+        let mut frame = frame;
+        let old = self.hot.rcv_nxt.bytes_since(seq);
+        frame.trim_front(old as usize);
+        let seq = seq + old;
+        // RFC 5681, 4.2: out-of-order segments and those that fill a hole
+        // SHOULD be acknowledged at once.
+        self.ack_now();
+        if seq == self.hot.rcv_nxt {
+            let len = len - old;
+            self.take_in_order(env, frame, len)?;
+            self.drain_out_of_order(env);
+            return Ok(());
+        }
+        self.queue_out_of_order(env, seq, frame)
+    }
+
+    fn take_in_order(
+        &mut self,
+        env: &mut Env<'_>,
+        frame: FrameRef,
+        len: u32,
+    ) -> Result<(), DropReason> {
+        if self.hot.has(flag::READ_SHUT) {
+            self.hot.rcv_nxt += len;
+            return Ok(());
+        }
+        if frame.len() <= COPY_BREAK
+            && let Some(tail) = self.hot.recv.tail
+            && let Some(node) = env.nodes.get_mut(tail)
+            && let Some(last) = &mut node.frame
+            && last.unique_tailroom() >= frame.len()
+        {
+            let copied = last.extend_if_unique(&frame);
+            node.len += len;
+            env.counters.add(Counter::CopiedBytes, copied as u64);
+        } else {
+            let cost = u32::try_from(frame.slot_size()).unwrap_or(u32::MAX);
+            let Ok(id) = env.nodes.alloc(self.hot.rcv_nxt, frame) else {
+                return Err(DropReason::TcpNoMemory);
+            };
+            env.nodes.push_back(&mut self.hot.recv, id);
+            self.hot.rcv_held = self.hot.rcv_held.saturating_add(cost);
+        }
+        self.hot.rcv_nxt += len;
+        Ok(())
+    }
+
+    /// Files a segment behind a hole, trimmed so that no byte is held twice.
+    fn queue_out_of_order(
+        &mut self,
+        env: &mut Env<'_>,
+        seq: SeqNum,
+        mut frame: FrameRef,
+    ) -> Result<(), DropReason> {
+        if self.cold.out_of_order_count >= MAX_OUT_OF_ORDER || env.scarce() {
+            return Err(DropReason::TcpNoMemory);
+        }
+        let mut seq = seq;
+        let mut after = None;
+        let mut at = self.cold.out_of_order.head;
+        while let Some(id) = at {
+            let Some(node) = env.nodes.get(id) else { break };
+            if node.seq.after(seq) {
+                break;
+            }
+            if node.end().after(seq) {
+                let covered = node.end().bytes_since(seq);
+                frame.trim_front(covered as usize);
+                seq += covered;
+            }
+            after = at;
+            at = node.next;
+        }
+        if frame.is_empty() {
+            self.cold.last_out_of_order = seq;
+            return Err(DropReason::TcpDuplicate);
+        }
+        let end = seq + u32::try_from(frame.len()).unwrap_or(0);
+        self.drop_covered(env, after, end);
+        if let Some(next) = after.map_or(self.cold.out_of_order.head, |id| env.nodes.next(id))
+            && let Some(node) = env.nodes.get(next)
+            && node.seq.before(end)
+        {
+            frame.truncate(node.seq.bytes_since(seq) as usize);
+        }
+        let cost = u32::try_from(frame.slot_size()).unwrap_or(u32::MAX);
+        let Ok(id) = env.nodes.alloc(seq, frame) else { return Err(DropReason::TcpNoMemory) };
+        env.nodes.insert_after(&mut self.cold.out_of_order, after, id);
+        self.hot.rcv_held = self.hot.rcv_held.saturating_add(cost);
+        self.cold.out_of_order_count += 1;
+        self.cold.last_out_of_order = seq;
+        self.hot.set(flag::OUT_OF_ORDER);
+        env.counters.inc(Counter::TcpOutOfOrder);
+        Ok(())
+    }
+
+    /// Removes queued segments behind `after` that end at or before `end`.
+    fn drop_covered(&mut self, env: &mut Env<'_>, after: super::node::Link, end: SeqNum) {
+        loop {
+            let next = after.map_or(self.cold.out_of_order.head, |id| env.nodes.next(id));
+            let Some(id) = next else { return };
+            let Some(node) = env.nodes.get(id) else { return };
+            if node.end().after(end) {
+                return;
+            }
+            let beyond = node.next;
+            match after.and_then(|id| env.nodes.get_mut(id)) {
+                Some(before) => before.next = beyond,
+                None => self.cold.out_of_order.head = beyond,
+            }
+            if beyond.is_none() {
+                self.cold.out_of_order.tail = after;
+            }
+            self.forget_out_of_order(env.nodes.free(id));
+        }
+    }
+
+    fn forget_out_of_order(&mut self, frame: Option<FrameRef>) {
+        let cost = frame.map_or(0, |frame| frame.slot_size());
+        let cost = u32::try_from(cost).unwrap_or(u32::MAX);
+        self.hot.rcv_held = self.hot.rcv_held.saturating_sub(cost);
+        self.cold.out_of_order_count = self.cold.out_of_order_count.saturating_sub(1);
+        if self.cold.out_of_order.is_empty() {
+            self.hot.clear(flag::OUT_OF_ORDER);
+        }
+    }
+
+    /// Moves what is now in order to the receive queue.
+    fn drain_out_of_order(&mut self, env: &mut Env<'_>) {
+        while let Some(id) = self.cold.out_of_order.head {
+            let Some(node) = env.nodes.get(id) else { return };
+            if node.seq.after(self.hot.rcv_nxt) {
+                return;
+            }
+            let old = self.hot.rcv_nxt.bytes_since(node.seq);
+            let frame = env.nodes.pop_front(&mut self.cold.out_of_order);
+            let Some(mut frame) = frame else { return };
+            let cost = u32::try_from(frame.slot_size()).unwrap_or(u32::MAX);
+            self.hot.rcv_held = self.hot.rcv_held.saturating_sub(cost);
+            self.forget_out_of_order(None);
+            frame.trim_front(old as usize);
+            if frame.is_empty() {
+                continue;
+            }
+            let len = u32::try_from(frame.len()).unwrap_or(0);
+            if self.take_in_order(env, frame, len).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Decides when the data just taken is acknowledged (RFC 9293, 3.8.6.3;
+    /// RFC 5681, 4.2): every second full segment at once, else delayed.
+    #[inline]
+    pub(crate) fn schedule_ack(&mut self, env: &Env<'_>, seg: &Segment) {
+        let len = u16::try_from(seg.len).unwrap_or(u16::MAX);
+        if len > self.hot.rcv_mss && len <= 9000 {
+            self.hot.rcv_mss = len;
+        }
+        let unacked = self.hot.rcv_nxt.bytes_since(self.hot.last_ack_sent);
+        if unacked >= 2 * u32::from(self.hot.rcv_mss) {
+            self.ack_now();
+        } else if self.cold.quick_acks > 0 && !seg.has(PSH) {
+            self.cold.quick_acks -= 1;
+            self.ack_now();
+        } else if self.hot.ack_at == pollwire_rings::Instant::ZERO {
+            self.hot.ack_at = env.now.plus_nanos(DELAYED_ACK_NANOS);
+        }
+    }
+
+    /// Payload bytes that could be offered now, from `rcv_nxt` on.
+    #[inline]
+    fn free_space(&self, env: &Env<'_>) -> u32 {
+        let held = self.hot.rcv_held / 2;
+        let space = self.cold.rcv_limit.saturating_sub(held);
+        if env.scarce() { space.min(2 * u32::from(self.hot.rcv_mss)) } else { space }
+    }
+
+    /// Moves the promised right edge and returns the window to announce, in
+    /// bytes. RFC 9293, 3.8.6.2.2: the edge moves only by a segment or by half
+    /// the buffer, and never back (MUST NOT shrink, 3.8.6).
+    #[inline]
+    pub(crate) fn advance_window(&mut self, env: &Env<'_>) -> u32 {
+        let edge = self.hot.rcv_nxt + self.free_space(env);
+        let gain = edge.bytes_since(self.hot.rcv_adv);
+        let step = u32::from(self.hot.rcv_mss).min(self.cold.rcv_limit / 2);
+        if gain >= step {
+            self.hot.rcv_adv = edge;
+        }
+        self.hot.rcv_adv.bytes_since(self.hot.rcv_nxt)
+    }
+
+    /// Whether reading has opened the window far enough to tell the peer:
+    /// by two segments or half the buffer.
+    #[inline]
+    pub(crate) fn window_update_due(&self, env: &Env<'_>) -> bool {
+        let edge = self.hot.rcv_nxt + self.free_space(env);
+        let gain = edge.bytes_since(self.hot.rcv_adv);
+        let offered = self.hot.rcv_adv.bytes_since(self.hot.rcv_nxt);
+        let step = (2 * u32::from(self.hot.rcv_mss)).min(self.cold.rcv_limit / 2);
+        gain >= step && offered < self.cold.rcv_limit / 2
+    }
+
+    /// The SACK blocks to send, newest first (RFC 2018, 4): at most `most`.
+    pub(crate) fn sack_blocks(&self, env: &Env<'_>, most: usize) -> arrayvec::ArrayVec<(u32, u32), 4> {
+        let mut blocks = arrayvec::ArrayVec::<(u32, u32), 4>::new();
+        let mut run: Option<(SeqNum, SeqNum)> = None;
+        let mut at = self.cold.out_of_order.head;
+        loop {
+            let node = at.and_then(|id| env.nodes.get(id));
+            match (node, run) {
+                (Some(node), Some((left, right))) if node.seq == right => {
+                    run = Some((left, node.end()));
+                }
+                (node, done) => {
+                    if let Some((left, right)) = done {
+                        let newest = left.at_or_before(self.cold.last_out_of_order)
+                            && right.after(self.cold.last_out_of_order);
+                        let block = (left.raw(), right.raw());
+                        if newest {
+                            blocks.truncate(most.saturating_sub(1));
+                            blocks.insert(0, block);
+                        } else if blocks.len() < most.min(blocks.capacity()) {
+                            blocks.push(block);
+                        }
+                    }
+                    run = node.map(|node| (node.seq, node.end()));
+                }
+            }
+            let Some(node) = node else { break };
+            at = node.next;
+        }
+        blocks.truncate(most);
+        blocks
+    }
+}

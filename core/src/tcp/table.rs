@@ -1,0 +1,272 @@
+//! All flows of a stack: slots, handles, and the lists that they stand in.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use pollwire_rings::Region;
+
+use super::isn::Secrets;
+use super::listen::Listener;
+use super::node::{Node, Nodes};
+use super::tcb::{Cold, Hot, ListLinks, Tcb, TcpState, flag};
+use crate::FlowKey;
+use crate::Misuse;
+
+/// A connection. Stale once its handle was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FlowId {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+/// A listener. Stale once closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ListenerId {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+/// A list of flows, linked through [`Cold::list`] (index + 1, 0 for none).
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct FlowList {
+    pub(crate) head: u32,
+    pub(crate) tail: u32,
+}
+
+/// The slots of all flows and what links them.
+pub(crate) struct Tcp {
+    pub(crate) hot: Region<Hot>,
+    pub(crate) cold: Region<Cold>,
+    pub(crate) keys: Region<FlowKey>,
+    pub(crate) nodes: Nodes,
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) secrets: Secrets,
+    /// The flow that the last segment belonged to.
+    pub(crate) last: u32,
+    /// Flows that output must look at, linked through `Hot::next_touched`.
+    touched: FlowList,
+    /// Closed slots, linked through `Cold::list`.
+    free: u32,
+    /// Slots from here on were never used.
+    fresh: u32,
+    in_use: u32,
+    /// Flows in TIME-WAIT, oldest first.
+    pub(crate) time_wait: FlowList,
+}
+
+impl Tcp {
+    pub(crate) fn new(
+        hot: Region<Hot>,
+        cold: Region<Cold>,
+        keys: Region<FlowKey>,
+        nodes: Region<Node>,
+        secrets: Secrets,
+    ) -> Self {
+        Self {
+            hot,
+            cold,
+            keys,
+            nodes: Nodes::new(nodes),
+            listeners: Vec::new(),
+            secrets,
+            last: 0,
+            touched: FlowList::default(),
+            free: 0,
+            fresh: 0,
+            in_use: 0,
+            time_wait: FlowList::default(),
+        }
+    }
+
+    /// Flows in use.
+    pub(crate) fn in_use(&self) -> usize {
+        self.in_use as usize
+    }
+
+    /// Slots that were ever used: every flow's index lies below.
+    pub(crate) fn len(&self) -> u32 {
+        self.fresh
+    }
+
+    /// The state of flow `index`.
+    #[inline]
+    pub(crate) fn tcb(&mut self, index: u32) -> Option<Tcb<'_>> {
+        Some(Tcb {
+            hot: self.hot.get_mut(index as usize)?,
+            cold: self.cold.get_mut(index as usize)?,
+            key: self.keys.get(index as usize)?,
+        })
+    }
+
+    /// The state of flow `index` and the queue nodes.
+    #[inline]
+    pub(crate) fn tcb_and_nodes(&mut self, index: u32) -> Option<(Tcb<'_>, &mut Nodes)> {
+        let tcb = Tcb {
+            hot: self.hot.get_mut(index as usize)?,
+            cold: self.cold.get_mut(index as usize)?,
+            key: self.keys.get(index as usize)?,
+        };
+        Some((tcb, &mut self.nodes))
+    }
+
+    /// The slot that a handle names.
+    #[inline]
+    pub(crate) fn resolve(&self, id: FlowId) -> Result<u32, Misuse> {
+        match self.cold.get(id.index as usize) {
+            Some(cold) if cold.generation == id.generation => Ok(id.index),
+            _ => Err(Misuse::StaleHandle),
+        }
+    }
+
+    /// A handle on flow `index`.
+    pub(crate) fn handle(&self, index: u32) -> Option<FlowId> {
+        let cold = self.cold.get(index as usize)?;
+        Some(FlowId { index, generation: cold.generation })
+    }
+
+    /// A closed slot, made ready for a flow with `key`.
+    pub(crate) fn alloc(&mut self, key: FlowKey) -> Option<u32> {
+        let index = match self.free.checked_sub(1) {
+            Some(index) => {
+                self.free = self.cold.get(index as usize)?.list.next;
+                index
+            }
+            None if (self.fresh as usize) < self.hot.len() => {
+                self.fresh += 1;
+                self.fresh - 1
+            }
+            None => return None,
+        };
+        let cold = self.cold.get_mut(index as usize)?;
+        cold.list = ListLinks::default();
+        cold.generation = cold.generation.wrapping_add(1);
+        *self.keys.get_mut(index as usize)? = key;
+        self.in_use += 1;
+        Some(index)
+    }
+
+    /// Whether a flow can be had without taking one from TIME-WAIT.
+    pub(crate) fn has_free(&self) -> bool {
+        self.free != 0 || (self.fresh as usize) < self.hot.len()
+    }
+
+    /// Puts a slot back: queues emptied, wakers dropped, handles stale.
+    pub(crate) fn release(&mut self, index: u32) {
+        self.untouch(index);
+        self.unlink_time_wait(index);
+        let (Some(hot), Some(cold)) =
+            (self.hot.get_mut(index as usize), self.cold.get_mut(index as usize))
+        else {
+            return;
+        };
+        self.nodes.clear(&mut hot.send);
+        self.nodes.clear(&mut hot.recv);
+        self.nodes.clear(&mut cold.out_of_order);
+        let generation = cold.generation.wrapping_add(1);
+        *hot = Hot::EMPTY;
+        *cold = Cold {
+            generation,
+            list: ListLinks { prev: 0, next: self.free },
+            ..Cold::EMPTY
+        };
+        self.free = index + 1;
+        self.in_use -= 1;
+    }
+
+    /// Puts flow `index` on the list that output works through.
+    #[inline]
+    pub(crate) fn touch(&mut self, index: u32) {
+        let Some(hot) = self.hot.get_mut(index as usize) else { return };
+        if hot.has(flag::TOUCHED) {
+            return;
+        }
+        hot.set(flag::TOUCHED);
+        hot.next_touched = 0;
+        match self.touched.tail.checked_sub(1) {
+            None => self.touched.head = index + 1,
+            Some(tail) => {
+                if let Some(tail) = self.hot.get_mut(tail as usize) {
+                    tail.next_touched = index + 1;
+                }
+            }
+        }
+        self.touched.tail = index + 1;
+    }
+
+    /// Takes the first flow off that list.
+    #[inline]
+    pub(crate) fn pop_touched(&mut self) -> Option<u32> {
+        let index = self.touched.head.checked_sub(1)?;
+        let hot = self.hot.get_mut(index as usize)?;
+        self.touched.head = hot.next_touched;
+        hot.next_touched = 0;
+        hot.clear(flag::TOUCHED);
+        if self.touched.head == 0 {
+            self.touched.tail = 0;
+        }
+        Some(index)
+    }
+
+    pub(crate) fn any_touched(&self) -> bool {
+        self.touched.head != 0
+    }
+
+    /// Takes a flow off the list wherever it stands. Rare: a flow that ends
+    /// between being touched and being looked at.
+    fn untouch(&mut self, index: u32) {
+        if !self.hot.get(index as usize).is_some_and(|hot| hot.has(flag::TOUCHED)) {
+            return;
+        }
+        let mut kept = FlowList::default();
+        core::mem::swap(&mut kept, &mut self.touched);
+        let mut at = kept.head;
+        while let Some(flow) = at.checked_sub(1) {
+            let Some(hot) = self.hot.get_mut(flow as usize) else { break };
+            at = hot.next_touched;
+            hot.clear(flag::TOUCHED);
+            hot.next_touched = 0;
+            if flow != index {
+                self.touch(flow);
+            }
+        }
+    }
+
+    /// Puts a flow at the end of the TIME-WAIT list.
+    pub(crate) fn link_time_wait(&mut self, index: u32) {
+        let tail = self.time_wait.tail;
+        if let Some(cold) = self.cold.get_mut(index as usize) {
+            cold.list = ListLinks { prev: tail, next: 0 };
+        }
+        match tail.checked_sub(1).and_then(|tail| self.cold.get_mut(tail as usize)) {
+            Some(cold) => cold.list.next = index + 1,
+            None => self.time_wait.head = index + 1,
+        }
+        self.time_wait.tail = index + 1;
+    }
+
+    pub(crate) fn unlink_time_wait(&mut self, index: u32) {
+        let in_time_wait = self
+            .hot
+            .get(index as usize)
+            .is_some_and(|hot| hot.state == TcpState::TimeWait);
+        let Some(cold) = self.cold.get_mut(index as usize) else { return };
+        let links = core::mem::take(&mut cold.list);
+        if !in_time_wait {
+            return;
+        }
+        match links.prev.checked_sub(1).and_then(|prev| self.cold.get_mut(prev as usize)) {
+            Some(prev) => prev.list.next = links.next,
+            None => self.time_wait.head = links.next,
+        }
+        match links.next.checked_sub(1).and_then(|next| self.cold.get_mut(next as usize)) {
+            Some(next) => next.list.prev = links.prev,
+            None => self.time_wait.tail = links.prev,
+        }
+    }
+}
+
+/// Heap memory of `len` equal elements.
+pub(crate) fn heap_region<T: 'static>(len: usize, mut make: impl FnMut() -> T) -> Region<T> {
+    let memory: Box<[T]> = (0..len).map(|_| make()).collect();
+    Region::from_box(memory)
+}

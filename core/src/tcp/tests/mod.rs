@@ -1,0 +1,9 @@
+//! TCP by the rule, each test named by RFC and section.
+
+mod close;
+mod data;
+mod open;
+mod recovery;
+mod robust;
+mod script;
+mod timers;

@@ -1,0 +1,144 @@
+//! Hostile and confused peers: RFC 5961, PAWS, bad segments.
+
+use super::script::{Script, seg};
+use crate::wire::tcp::ACK;
+use crate::{Counter, DropReason, TcpOptions, TcpState};
+
+#[test]
+fn rfc5961_3_2_reset_must_hit_the_edge() {
+    let mut s = Script::plain();
+    s.inject(seg().rst().seq(100).no_ack());
+    assert_eq!(s.state(), TcpState::Established);
+    s.expect(seg().seq(1).ack(1));
+    s.inject(seg().rst().seq(1_000_000).no_ack());
+    assert_eq!(s.state(), TcpState::Established);
+    s.expect_quiet();
+    s.inject(seg().rst().seq(1).no_ack());
+    assert_eq!(s.state(), TcpState::Closed);
+    s.finish();
+}
+
+#[test]
+fn rfc5961_4_2_syn_on_an_open_connection_is_challenged() {
+    let mut s = Script::plain();
+    s.inject(seg().syn().seq(50).no_ack());
+    s.expect(seg().seq(1).ack(1));
+    assert_eq!(s.state(), TcpState::Established);
+    // At a bounded rate.
+    s.inject(seg().syn().seq(51).no_ack());
+    s.expect_quiet();
+    s.advance(600);
+    s.inject(seg().syn().seq(52).no_ack());
+    s.expect(seg().seq(1).ack(1));
+    assert_eq!(s.stack.counters().get(Counter::TcpChallengeAcks), 2);
+    s.finish();
+}
+
+#[test]
+fn rfc5961_5_2_acks_of_nothing_are_challenged() {
+    let mut s = Script::plain();
+    s.inject(seg().seq(1).ack(500).data(b"x"));
+    s.expect(seg().seq(1).ack(1));
+    s.advance(600);
+    s.inject(seg().seq(1).ack(u32::MAX - 70_000).data(b"x"));
+    s.expect(seg().seq(1).ack(1));
+    assert_eq!(s.stack.counters().dropped(DropReason::TcpBadAck), 2);
+    assert!(s.read().is_empty());
+    s.finish();
+}
+
+#[test]
+fn rfc9293_3_10_7_4_old_data_is_acknowledged_again() {
+    let mut s = Script::plain();
+    s.inject(seg().seq(1).ack(1).data(b"abc"));
+    s.advance(50);
+    s.skip();
+    s.inject(seg().seq(1).ack(1).data(b"abc"));
+    s.expect(seg().seq(1).ack(4));
+    assert_eq!(s.text(), "abc");
+    s.finish();
+}
+
+#[test]
+fn rfc7323_5_3_old_timestamps_are_refused() {
+    let mut s = Script::accepted(TcpOptions::DEFAULT, seg().mss(1000).ts(1000, 0));
+    s.inject(seg().seq(1).ack(1).ts(2000, 1).data(b"new"));
+    s.inject(seg().seq(4).ack(1).ts(1500, 1).data(b"old"));
+    assert_eq!(s.stack.counters().dropped(DropReason::TcpPaws), 1);
+    assert_eq!(s.text(), "new");
+    s.skip();
+    s.finish();
+}
+
+#[test]
+fn rfc7323_3_2_segments_without_timestamps_are_dropped() {
+    let mut s = Script::accepted(TcpOptions::DEFAULT, seg().mss(1000).ts(1000, 0));
+    s.inject(seg().seq(1).ack(1).data(b"bare"));
+    assert_eq!(s.stack.counters().dropped(DropReason::TcpNoTimestamp), 1);
+    s.expect_quiet();
+    s.finish();
+}
+
+#[test]
+fn rfc7323_3_timestamps_are_echoed() {
+    let mut s = Script::accepted(TcpOptions::DEFAULT, seg().mss(1000).ts(1000, 0));
+    s.inject(seg().seq(1).ack(1).ts(1234, 1).data(b"x"));
+    s.write(b"y");
+    let answer = s.next();
+    assert_eq!(answer.options.timestamps.map(|(_, echo)| echo), Some(1234));
+    s.finish();
+}
+
+#[test]
+fn bad_checksum_is_dropped() {
+    let mut s = Script::plain();
+    s.corrupt_next();
+    s.inject(seg().seq(1).ack(1).data(b"x"));
+    assert_eq!(s.stack.counters().dropped(DropReason::TcpBadChecksum), 1);
+    s.expect_quiet();
+    s.finish();
+}
+
+#[test]
+fn urgent_pointer_is_harmless() {
+    let mut s = Script::plain();
+    s.inject(seg().seq(1).ack(1).data(b"urgent").urgent());
+    assert_eq!(s.text(), "urgent");
+    s.skip();
+    s.finish();
+}
+
+#[test]
+fn data_on_a_syn_is_left_for_retransmission() {
+    let mut s = Script::new();
+    s.listen(TcpOptions::DEFAULT);
+    s.inject(seg().syn().no_ack().data(b"early"));
+    let answer = s.next();
+    s.iss = answer.seq;
+    s.inject(seg().seq(1).ack(1).data(b"early"));
+    s.flow = Some(s.stack.tcp_try_accept(s.listener.unwrap()).unwrap());
+    assert_eq!(s.text(), "early");
+    s.skip();
+    s.finish();
+}
+
+#[test]
+fn no_ack_flag_means_no_segment() {
+    let mut s = Script::plain();
+    s.inject(seg().no_ack().seq(1).data(b"x"));
+    assert_eq!(s.stack.counters().dropped(DropReason::TcpNoAck), 1);
+    s.expect_quiet();
+    let _ = ACK;
+    s.finish();
+}
+
+#[test]
+fn rfc6528_sequence_numbers_differ_by_flow_and_grow_with_time() {
+    let mut s = Script::new();
+    let first = s.connect(TcpOptions::DEFAULT);
+    let flow = s.flow.take().unwrap();
+    s.stack.tcp_abort(flow);
+    let second = s.connect(TcpOptions::DEFAULT);
+    assert_ne!(first.seq, second.seq);
+    s.finish();
+}

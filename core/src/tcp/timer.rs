@@ -1,0 +1,147 @@
+//! What happens when a flow's timers fire (RFC 9293, 3.10.8).
+
+use pollwire_rings::Instant;
+
+use super::Env;
+use super::input::Outcome;
+use super::tcb::{Tcb, TcpState, flag};
+use crate::{ConnError, Counter};
+
+/// SYN retransmissions before a connection attempt fails: about a minute.
+const SYN_RETRIES: u8 = 5;
+/// Retransmissions in vain before a connection is given up (RFC 9293, 3.8.3:
+/// R2, at least 100 seconds).
+const RETRIES: u8 = 15;
+/// The same for a flow that nobody holds any more.
+const ORPHAN_RETRIES: u8 = 8;
+/// A peer with a closed window that says nothing for this long may be gone.
+const SILENT_NANOS: u64 = 180_000_000_000;
+/// Keepalive probes in vain before a peer is given up.
+const KEEPALIVE_PROBES: u8 = 10;
+
+impl Tcb<'_> {
+    /// Runs the timers that are due. Output follows.
+    pub(crate) fn on_timer(&mut self, env: &mut Env<'_>) -> Outcome {
+        if is_due(self.hot.ack_at, env.now) {
+            self.hot.ack_at = Instant::ZERO;
+            self.ack_now();
+        }
+        if is_due(self.hot.rtx_at, env.now)
+            && let Some(error) = self.on_retransmission_timer(env)
+        {
+            return Outcome::ResetPeer(self.hot.snd_nxt, error);
+        }
+        if is_due(self.cold.misc_at, env.now) {
+            return self.on_misc_timer(env);
+        }
+        Outcome::Keep
+    }
+
+    fn on_misc_timer(&mut self, env: &mut Env<'_>) -> Outcome {
+        self.cold.misc_at = Instant::ZERO;
+        match self.hot.state {
+            TcpState::TimeWait => Outcome::Ended(None),
+            TcpState::FinWait2 if !self.hot.has(flag::OWNED) => Outcome::Ended(None),
+            _ => self.on_keepalive(env),
+        }
+    }
+
+    /// RFC 6298, 5.4 to 5.6, or the persist timer (RFC 9293, 3.8.6.1).
+    fn on_retransmission_timer(&mut self, env: &mut Env<'_>) -> Option<ConnError> {
+        if self.hot.has(flag::PERSIST) && self.hot.flight() == 0 {
+            self.hot.set(flag::WINDOW_PROBE);
+            env.counters.inc(Counter::TcpWindowProbes);
+            self.back_off(env);
+            return self.gave_up(env, self.closed_window_retries(env));
+        }
+        env.counters.inc(Counter::TcpTimeouts);
+        if self.hot.state < TcpState::Established {
+            self.hot.set(flag::SEND_SYN);
+            self.back_off(env);
+            return self.gave_up(env, SYN_RETRIES);
+        }
+        if self.hot.flight() == 0 {
+            self.hot.rtx_at = Instant::ZERO;
+            return None;
+        }
+        // RFC 5681, 3.1: ssthresh is set on the first loss of a segment only:
+        // "when a TCP sender detects segment loss using the retransmission
+        // timer and the given segment has already been retransmitted ... at
+        // least once, the value of ssthresh is held constant."
+        if self.hot.rtt.backoff == 0 {
+            self.halve_threshold();
+        }
+        self.cold.recover = self.hot.snd_nxt;
+        self.mark_all_lost(env);
+        self.hot.clear(flag::FAST_RECOVERY);
+        self.hot.set(flag::LOSS_RECOVERY);
+        self.hot.cwnd = u32::from(self.hot.mss);
+        if self.hot.has(flag::FIN_SENT) {
+            self.hot.set(flag::RESEND_FIN);
+        }
+        self.back_off(env);
+        let retries = if self.hot.has(flag::OWNED) { RETRIES } else { ORPHAN_RETRIES };
+        let retries =
+            if self.hot.snd_wnd == 0 { self.closed_window_retries(env) } else { retries };
+        self.gave_up(env, retries)
+    }
+
+    /// RFC 9293, 3.8.6.1: "As long as the receiving TCP peer continues to send
+    /// acknowledgments in response to the probe segments, the sending TCP peer
+    /// MUST allow the connection to stay open."
+    fn closed_window_retries(&self, env: &Env<'_>) -> u8 {
+        let silent = env.now.nanos_since(self.cold.heard_at) > SILENT_NANOS;
+        if silent { RETRIES } else { u8::MAX }
+    }
+
+    fn back_off(&mut self, env: &mut Env<'_>) {
+        self.hot.rtt.back_off();
+        self.hot.rtx_at = env.now.plus_nanos(self.hot.rtt.rto_nanos());
+    }
+
+    fn gave_up(&self, env: &Env<'_>, retries: u8) -> Option<ConnError> {
+        let limit = u64::from(self.cold.user_timeout_ms) * 1_000_000;
+        let stuck = env.now.nanos_since(self.cold.stuck_since);
+        let timed_out = limit > 0 && self.cold.stuck_since != Instant::ZERO && stuck >= limit;
+        (timed_out || self.hot.rtt.backoff > retries).then_some(ConnError::TimedOut)
+    }
+
+    /// RFC 9293, 3.8.4: keepalives "MUST be able to turn the use ... on or off"
+    /// and "MUST default to off".
+    fn on_keepalive(&mut self, env: &mut Env<'_>) -> Outcome {
+        if self.cold.keepalive_ms == 0 || !self.hot.state.is_synchronized() {
+            return Outcome::Keep;
+        }
+        let interval = u64::from(self.cold.keepalive_ms) * 1_000_000;
+        let idle = env.now.nanos_since(self.cold.heard_at);
+        if idle < interval {
+            self.cold.keepalive_probes = 0;
+            self.cold.misc_at = self.cold.heard_at.plus_nanos(interval);
+            return Outcome::Keep;
+        }
+        if self.cold.keepalive_probes >= KEEPALIVE_PROBES {
+            return Outcome::ResetPeer(self.hot.snd_nxt, ConnError::KeepaliveTimedOut);
+        }
+        self.cold.keepalive_probes += 1;
+        self.cold.misc_at = env.now.plus_nanos(interval / 10);
+        if self.hot.flight() == 0 {
+            self.hot.set(flag::SEND_PROBE);
+            env.counters.inc(Counter::TcpKeepaliveProbes);
+        }
+        Outcome::Keep
+    }
+
+    /// Starts the keepalive timer, if the option is on.
+    pub(crate) fn restart_keepalive(&mut self, env: &Env<'_>) {
+        if self.cold.keepalive_ms > 0 && self.hot.state != TcpState::TimeWait {
+            let interval = u64::from(self.cold.keepalive_ms) * 1_000_000;
+            self.cold.keepalive_probes = 0;
+            self.cold.misc_at = env.now.plus_nanos(interval);
+        }
+    }
+}
+
+#[inline]
+fn is_due(at: Instant, now: Instant) -> bool {
+    at != Instant::ZERO && at <= now
+}

@@ -1,0 +1,165 @@
+//! Moving data between a flow and its application, without and with copies.
+
+use pollwire_rings::FrameRef;
+
+use super::Env;
+use super::tcb::{Tcb, TcpState, flag};
+use crate::{ConnError, Counter, Error};
+
+impl Tcb<'_> {
+    /// Takes the next unread frame. `Ok(None)`: the peer sent FIN and all is
+    /// read.
+    #[inline]
+    pub(crate) fn take_frame(&mut self, env: &mut Env<'_>) -> Result<Option<FrameRef>, Error> {
+        let Some(frame) = env.nodes.pop_front(&mut self.hot.recv) else {
+            return self.nothing_to_read();
+        };
+        self.account_read(env, &frame);
+        Ok(Some(frame))
+    }
+
+    fn account_read(&mut self, env: &mut Env<'_>, frame: &FrameRef) {
+        let cost = u32::try_from(frame.slot_size()).unwrap_or(u32::MAX);
+        self.hot.rcv_held = self.hot.rcv_held.saturating_sub(cost);
+        if self.hot.state.can_receive() && self.window_update_due(env) {
+            self.ack_now();
+        }
+    }
+
+    fn nothing_to_read(&self) -> Result<Option<FrameRef>, Error> {
+        if let Some(error) = self.cold.error {
+            return Err(error.into());
+        }
+        if self.hot.has(flag::READ_SHUT) {
+            return Ok(None);
+        }
+        match self.hot.state {
+            TcpState::Closed => Ok(None),
+            state if state.peer_closed() => Ok(None),
+            _ => Err(Error::WouldBlock),
+        }
+    }
+
+    /// Copies unread bytes out; 0 means the end of the stream.
+    pub(crate) fn read_into(&mut self, env: &mut Env<'_>, out: &mut [u8]) -> Result<usize, Error> {
+        if out.is_empty() {
+            return Ok(0);
+        }
+        let mut copied = 0;
+        while copied < out.len() {
+            let Some(head) = self.hot.recv.head else { break };
+            let Some(node) = env.nodes.get_mut(head) else { break };
+            let Some(frame) = &node.frame else { break };
+            let count = frame.len().min(out.len() - copied);
+            if let (Some(to), Some(from)) =
+                (out.get_mut(copied..copied + count), frame.get(..count))
+            {
+                to.copy_from_slice(from);
+            }
+            copied += count;
+            if count < frame.len() {
+                node.trim_front(u32::try_from(count).unwrap_or(0));
+                break;
+            }
+            if let Some(frame) = env.nodes.pop_front(&mut self.hot.recv) {
+                self.account_read(env, &frame);
+            }
+        }
+        env.counters.add(Counter::CopiedBytes, copied as u64);
+        if copied == 0 { self.nothing_to_read().map(|_| 0) } else { Ok(copied) }
+    }
+
+    /// Why nothing can be written, if so.
+    #[inline]
+    pub(crate) fn check_writable(&self) -> Result<(), Error> {
+        if let Some(error) = self.cold.error {
+            return Err(error.into());
+        }
+        if self.hot.has(flag::FIN_QUEUED) {
+            return Err(ConnError::Closed.into());
+        }
+        match self.hot.state {
+            TcpState::Established | TcpState::CloseWait => {}
+            TcpState::SynSent | TcpState::SynReceived => return Err(Error::WouldBlock),
+            _ => return Err(ConnError::Closed.into()),
+        }
+        if self.hot.queued() >= self.cold.snd_limit { Err(Error::WouldBlock) } else { Ok(()) }
+    }
+
+    /// Queues a frame's data, cut into segments, without a copy.
+    #[inline]
+    pub(crate) fn queue_frame(
+        &mut self,
+        env: &mut Env<'_>,
+        mut frame: FrameRef,
+    ) -> Result<(), (FrameRef, Error)> {
+        if let Err(error) = self.check_writable() {
+            return Err((frame, error));
+        }
+        let mss = usize::from(self.hot.mss).max(1);
+        if env.nodes.available() <= frame.len() / mss {
+            return Err((frame, Error::WouldBlock));
+        }
+        while frame.len() > mss {
+            let part = frame.split_to(mss);
+            // There is a node for each part: asked above.
+            drop(self.append(env, part));
+        }
+        if frame.is_empty() {
+            return Ok(());
+        }
+        self.append(env, frame).map_err(|frame| (frame, Error::WouldBlock))
+    }
+
+    #[inline]
+    fn append(&mut self, env: &mut Env<'_>, frame: FrameRef) -> Result<(), FrameRef> {
+        let len = u32::try_from(frame.len()).unwrap_or(0);
+        let id = env.nodes.alloc(self.hot.snd_end, frame)?;
+        env.nodes.push_back(&mut self.hot.send, id);
+        if self.hot.unsent.is_none() {
+            self.hot.unsent = Some(id);
+        }
+        self.hot.snd_end += len;
+        Ok(())
+    }
+
+    /// Copies as much of `data` into the send queue as has room: first behind
+    /// the last unsent segment, then into new frames.
+    pub(crate) fn write_from(&mut self, env: &mut Env<'_>, data: &[u8]) -> Result<usize, Error> {
+        self.check_writable()?;
+        let room = self.cold.snd_limit.saturating_sub(self.hot.queued()) as usize;
+        let mut data = data.get(..room.min(data.len())).unwrap_or_default();
+        let mut written = self.fill_tail(env, data);
+        data = data.get(written..).unwrap_or_default();
+        while !data.is_empty() {
+            if env.pool.available() <= env.pool.capacity() / 16 {
+                break;
+            }
+            let Some(mut frame) = env.pool.alloc() else { break };
+            let part = data.get(..usize::from(self.hot.mss).min(data.len())).unwrap_or_default();
+            let count = frame.extend_from_slice(part);
+            if count == 0 || self.append(env, frame.freeze()).is_err() {
+                break;
+            }
+            written += count;
+            data = data.get(count..).unwrap_or_default();
+        }
+        env.counters.add(Counter::CopiedBytes, written as u64);
+        if written == 0 && !data.is_empty() { Err(Error::WouldBlock) } else { Ok(written) }
+    }
+
+    fn fill_tail(&mut self, env: &mut Env<'_>, data: &[u8]) -> usize {
+        if self.hot.unsent.is_none() {
+            return 0;
+        }
+        let mss = u32::from(self.hot.mss);
+        let Some(node) = self.hot.send.tail.and_then(|id| env.nodes.get_mut(id)) else { return 0 };
+        let room = mss.saturating_sub(node.len) as usize;
+        let part = data.get(..room.min(data.len())).unwrap_or_default();
+        let count = node.frame.as_mut().map_or(0, |frame| frame.extend_if_unique(part));
+        let added = u32::try_from(count).unwrap_or(0);
+        node.len += added;
+        self.hot.snd_end += added;
+        count
+    }
+}
