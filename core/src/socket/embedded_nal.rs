@@ -1,7 +1,7 @@
 //! `embedded-nal-async` on [`Net`], so that clients written against it (HTTP,
 //! MQTT, CoAP, ...) run unchanged.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use embedded_nal_async::{
     ConnectedUdp as NalConnectedUdp, TcpConnect, UdpStack, UnconnectedUdp as NalUnconnectedUdp,
@@ -22,7 +22,7 @@ impl<'n> TcpConnect for Net<'n> {
     }
 }
 
-/// A UDP socket with one peer: datagrams from others are discarded.
+/// A UDP socket with one peer: datagrams from others are dropped.
 #[derive(Debug)]
 pub struct ConnectedUdp<'n> {
     socket: UdpSocket<'n>,
@@ -37,12 +37,8 @@ impl NalConnectedUdp for ConnectedUdp<'_> {
     }
 
     async fn receive_into(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
-        loop {
-            let (len, from) = self.socket.recv_from(buffer).await?;
-            if from == self.remote {
-                return Ok(len);
-            }
-        }
+        let (len, _) = self.socket.recv_from(buffer).await?;
+        Ok(len)
     }
 }
 
@@ -95,6 +91,7 @@ impl<'n> UdpStack for Net<'n> {
     ) -> Result<(SocketAddr, ConnectedUdp<'n>), Error> {
         let local = self.fixed(local, Some(remote))?;
         let socket = UdpSocket::bind(*self, local)?;
+        socket.connect(Some(remote))?;
         Ok((socket.local_addr()?, ConnectedUdp { socket, remote }))
     }
 
@@ -117,8 +114,9 @@ impl Net<'_> {
         if !local.ip().is_unspecified() {
             return Ok(local);
         }
-        // Without a peer, the address that would reach the whole Internet.
-        let towards = remote.map_or(local.ip(), |remote| remote.ip());
+        // Without a peer, the first address of the interface.
+        let first = IpAddr::V4(Ipv4Addr::BROADCAST);
+        let towards = remote.map_or(first, |remote| remote.ip());
         let address = self
             .with_stack(|stack| stack.source_for(towards))
             .ok_or(Misuse::NoSourceAddress)?;

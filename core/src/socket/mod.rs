@@ -14,6 +14,8 @@ mod udp;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::world as testing;
 
 pub use embedded_nal::{BoundUdp, ConnectedUdp};
 pub use net::{Net, NetCell};

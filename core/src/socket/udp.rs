@@ -6,7 +6,7 @@ use core::net::SocketAddr;
 use pollwire_rings::{FrameBuf, FrameRef};
 
 use super::Net;
-use crate::udp::UdpId;
+use crate::udp::{UdpId, UdpOptions};
 use crate::{Error, Stack};
 
 /// A bound UDP socket. Datagrams wait in a queue of bounded length; what comes
@@ -26,8 +26,34 @@ impl<'n> UdpSocket<'n> {
     /// # Errors
     /// [`Error::Misuse`] when the address is in use or not this host's.
     pub fn bind(net: Net<'n>, local: SocketAddr) -> Result<Self, Error> {
-        let id = net.with_stack(|stack| stack.udp_bind(local))?;
+        Self::bind_with(net, local, UdpOptions::DEFAULT)
+    }
+
+    /// As [`bind`](Self::bind), with other bounds of the receive queue.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind).
+    pub fn bind_with(net: Net<'n>, local: SocketAddr, options: UdpOptions) -> Result<Self, Error> {
+        let id = net.with_stack(|stack| stack.udp_bind_with(local, options))?;
         Ok(Self { net, id })
+    }
+
+    /// Fixes the only peer that datagrams are taken from, and whose ICMP errors
+    /// operations return; `None` opens it to everybody again.
+    ///
+    /// # Errors
+    /// [`Error::Misuse`] for a destination that cannot be.
+    pub fn connect(&self, remote: Option<SocketAddr>) -> Result<(), Error> {
+        Ok(self
+            .net
+            .with_stack(|stack| stack.udp_connect(self.id, remote))?)
+    }
+
+    /// The stack's name for this socket, for the `udp_*` operations of
+    /// [`Stack`].
+    #[must_use]
+    pub fn id(&self) -> UdpId {
+        self.id
     }
 
     /// The address that it is bound to.

@@ -1,0 +1,211 @@
+//! The loop itself: sleeping, back-pressure, ending.
+
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
+use core::future::pending;
+use core::time::Duration;
+
+use pollwire_rings::memory::{MemoryDevice, Wire};
+use pollwire_rings::{Caps, Clock, FramePool, Instant, NetDevice, RxBurst, TxBurst};
+
+use super::{RETRY, Runtime};
+use crate::socket::testing::{LEFT, RIGHT, World, at, hosts, ms};
+use crate::{Config, Ipv4Cidr, NetCell, Stack, UdpSocket};
+
+/// A device to which nothing comes, and whose waits make the time pass.
+struct Idle {
+    time: Rc<Cell<Instant>>,
+    waits: Rc<RefCell<Vec<Option<Duration>>>>,
+}
+
+#[derive(Clone)]
+struct Time(Rc<Cell<Instant>>);
+
+impl Clock for Time {
+    fn now(&mut self) -> Instant {
+        // Reading takes time, so that spinning comes to an end.
+        self.0.set(self.0.get() + Duration::from_micros(1));
+        self.0.get()
+    }
+}
+
+impl NetDevice for Idle {
+    fn caps(&self) -> Caps {
+        Caps::plain([2, 0, 0, 0, 0, 1], 1500)
+    }
+
+    fn rx_burst(&mut self, _: &FramePool, _: &mut RxBurst) -> usize {
+        0
+    }
+
+    fn tx_burst(&mut self, burst: &mut TxBurst) -> usize {
+        let count = burst.packets();
+        burst.consume(count);
+        count
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) {
+        self.waits.borrow_mut().push(timeout);
+        let timeout = timeout.expect("somebody must wake the test");
+        self.time.set(self.time.get() + timeout);
+    }
+}
+
+fn cell<'n>() -> NetCell<'n> {
+    let cidr = Ipv4Cidr::new(LEFT, 24).expect("24 is fine");
+    let caps = Caps::plain([2, 0, 0, 0, 0, 1], 1500);
+    NetCell::new(Stack::on_heap::<64, 16, 2048>(
+        &Config::new(cidr, [1; 32]),
+        caps,
+    ))
+}
+
+fn idle() -> (Idle, Time) {
+    let time = Rc::new(Cell::new(Instant::ZERO));
+    let device = Idle {
+        time: time.clone(),
+        waits: Rc::default(),
+    };
+    (device, Time(time))
+}
+
+#[test]
+fn sleeps_in_the_device_until_the_next_timer() {
+    let cell = cell();
+    let (device, clock) = idle();
+    let waits = device.waits.clone();
+    let mut runtime = Runtime::new(&cell, device, clock);
+    let took = runtime.block_on(|net| async move {
+        let start = net.now();
+        net.sleep(ms(500)).await;
+        net.now() - start
+    });
+    assert!(took >= ms(500) && took < ms(501), "{took:?}");
+    let waits = waits.borrow();
+    let slept: Duration = waits.iter().flatten().sum();
+    assert!(slept > ms(499), "the loop spun too long: {waits:?}");
+    assert!(waits.len() <= 4, "{waits:?}");
+}
+
+#[test]
+fn block_on_returns_what_is_ready_and_goes_on_with_the_tasks_later() {
+    let cell = cell();
+    let (device, clock) = idle();
+    let mut runtime = Runtime::new(&cell, device, clock).with_spin(Duration::ZERO);
+    assert_eq!(runtime.block_on(|_| async { 42 }), 42);
+    let task = runtime.block_on(|net| async move {
+        net.spawn(async move {
+            net.sleep(ms(5)).await;
+            7
+        })
+    });
+    assert!(!task.is_finished());
+    assert_eq!(runtime.block_on(|_| task), 7);
+}
+
+#[test]
+fn tasks_are_dropped_with_the_runtime() {
+    struct Flag<'a>(&'a Cell<bool>);
+    impl Drop for Flag<'_> {
+        fn drop(&mut self) {
+            self.0.set(true);
+        }
+    }
+    let dropped = Cell::new(false);
+    let cell = cell();
+    let (device, clock) = idle();
+    let runtime = Runtime::new(&cell, device, clock);
+    let net = runtime.net();
+    let (flag, socket) = (Flag(&dropped), UdpSocket::bind(net, at(LEFT, 7)));
+    net.spawn(async move {
+        let _held = (flag, socket);
+        pending::<()>().await;
+    })
+    .detach();
+    drop(runtime);
+    assert!(dropped.get());
+    assert_eq!(net.task_count(), 0);
+    assert!(UdpSocket::bind(net, at(LEFT, 7)).is_ok(), "the port is free");
+}
+
+/// Takes `room` packets until it is given room for more.
+struct Narrow {
+    inner: MemoryDevice,
+    room: Rc<Cell<usize>>,
+}
+
+impl NetDevice for Narrow {
+    fn caps(&self) -> Caps {
+        self.inner.caps()
+    }
+
+    fn rx_burst(&mut self, pool: &FramePool, out: &mut RxBurst) -> usize {
+        self.inner.rx_burst(pool, out)
+    }
+
+    fn tx_burst(&mut self, burst: &mut TxBurst) -> usize {
+        let mut one = TxBurst::new();
+        let mut accepted = 0;
+        while self.room.get() > 0
+            && let Some(packet) = burst.get(0)
+        {
+            for piece in packet.pieces {
+                one.push_piece(piece.clone()).expect("room");
+            }
+            one.seal(packet.meta);
+            burst.consume(1);
+            accepted += self.inner.tx_burst(&mut one);
+            self.room.set(self.room.get() - 1);
+        }
+        accepted
+    }
+
+    fn wait(&mut self, _: Option<Duration>) {}
+}
+
+#[test]
+fn a_full_device_delays_packets_and_loses_none() {
+    const COUNT: u8 = 200;
+    let (hosts, left, right) = hosts();
+    let room = Rc::new(Cell::new(usize::MAX));
+    let device = Narrow {
+        inner: left,
+        room: room.clone(),
+    };
+    let mut world: World<'_, Narrow> = World::new(&hosts, device, right);
+    let (here, there) = world.nets();
+    let server = UdpSocket::bind(there, at(RIGHT, 7)).expect("free");
+    let got = there.spawn(async move {
+        let mut got = Vec::new();
+        while got.len() < usize::from(COUNT) {
+            let (frame, _) = server.recv_frame_from().await.expect("works");
+            got.push(frame[0]);
+        }
+        got
+    });
+    let socket = UdpSocket::bind(here, at(LEFT, 0)).expect("free");
+    // The neighbour is known from here on.
+    socket.try_send_to(&[0], at(RIGHT, 7)).expect("fits");
+    world.pass(ms(5));
+    room.set(0);
+    for count in 1..COUNT {
+        socket.try_send_to(&[count], at(RIGHT, 7)).expect("fits");
+    }
+    world.left.turn();
+    assert!(!world.left.turn(), "a full device gives no work");
+    let retry = world.left.deadline().expect("it must look again");
+    assert_eq!(retry, Wire::now(&world.wire) + RETRY);
+    let mut rounds = 0;
+    while !got.is_finished() {
+        room.set(3);
+        world.turn();
+        rounds += 1;
+        assert!(rounds < 1000, "packets are lost");
+    }
+    let in_order: Vec<u8> = (0..COUNT).collect();
+    assert_eq!(world.finish(got), in_order);
+    room.set(usize::MAX);
+    drop(socket);
+    world.check_empty();
+}
