@@ -40,18 +40,18 @@ pub struct RingDevice<'r, H: RingHost> {
     handle: u32,
     caps: Caps,
     /// No address range may reach this one.
-    memory_end: u64,
+    pub(super) memory_end: u64,
     /// Entries published and released; the shared words are only written.
-    tail: u32,
+    pub(super) tail: u32,
     published: u32,
-    head: u32,
-    commits: u32,
+    pub(super) head: u32,
+    pub(super) commits: u32,
     /// Frames of the writes in flight, each at its entry's place.
     sent: Box<[Option<FrameRef>]>,
     /// Frames of the reads in flight, oldest first.
-    posted: VecDeque<FrameBuf>,
-    next_id: u32,
-    batch: Batch,
+    pub(super) posted: VecDeque<FrameBuf>,
+    pub(super) next_id: u32,
+    pub(super) batch: Batch,
     /// The tender's own index of work done, at the last kick.
     kicked_at: Option<u32>,
     tx_blocked: bool,
@@ -61,16 +61,16 @@ pub struct RingDevice<'r, H: RingHost> {
 
 /// How many reads to post.
 #[derive(Debug, Default)]
-struct Batch {
+pub(super) struct Batch {
     posted: u32,
-    full: u32,
+    pub(super) full: u32,
     /// The tender said that there is something to read.
-    readable: bool,
+    pub(super) readable: bool,
     idle_turns: u32,
 }
 
 impl Batch {
-    fn next(&mut self) -> u32 {
+    pub(super) fn next(&mut self) -> u32 {
         let most = u32::try_from(RX_BURST).unwrap_or(u32::MAX);
         if self.posted > 0 && self.full == self.posted {
             return (self.posted * 2).min(most);
@@ -82,7 +82,7 @@ impl Batch {
         u32::from(self.readable || self.idle_turns >= PROBE_EVERY)
     }
 
-    fn begin(&mut self, posted: u32) {
+    pub(super) fn begin(&mut self, posted: u32) {
         *self = Self {
             posted,
             ..Self::default()
@@ -134,7 +134,7 @@ impl<'r, H: RingHost> RingDevice<'r, H> {
         self.stats
     }
 
-    fn outstanding(&self) -> u32 {
+    pub(super) fn outstanding(&self) -> u32 {
         self.tail.wrapping_sub(self.head)
     }
 
@@ -421,20 +421,19 @@ impl<H: RingHost> NetDevice for RingDevice<'_, H> {
     }
 
     fn wait(&mut self, timeout: Option<Duration>) {
-        // A posted read can take the very frame that should end the sleep.
-        if !self.posted.is_empty() && self.spin_until(|device| device.answered() > 0) {
-            return;
-        }
-        // Frames in flight may be all that the pool lacks.
-        let idle = self.spin_until(|device| {
+        // A posted read can take the very frame that should end the sleep, and
+        // frames in flight may be all that the pool lacks: no long sleep before
+        // the tender owes nothing.
+        let settled = self.spin_until(|device| {
             device.reap();
-            device.outstanding() == 0
+            device.answered() > 0 || device.outstanding() == 0
         });
-        if self.tx_blocked && idle {
+        if self.answered() > 0 || self.tx_blocked && settled {
             return;
         }
+        let owed = !self.posted.is_empty() || self.outstanding() > 0;
         let timeout = match timeout {
-            timeout if idle => timeout,
+            timeout if !owed => timeout,
             Some(timeout) => Some(timeout.min(OWED)),
             None => Some(OWED),
         };
