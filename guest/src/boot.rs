@@ -113,9 +113,9 @@ impl Guest {
             };
             match option.split_once('=') {
                 Some(("log", level)) => {
-                    settings.level = level.parse::<LevelFilter>().map_err(|_| {
-                        "--guest.log takes off, error, warn, info, debug or trace"
-                    })?;
+                    settings.level = level
+                        .parse::<LevelFilter>()
+                        .map_err(|_| "--guest.log takes off, error, warn, info, debug or trace")?;
                 }
                 None if option == "avx" => {
                     if let Platform::Hvt(..) = self.platform {

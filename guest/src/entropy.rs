@@ -115,7 +115,10 @@ fn mix(seed: &mut Seed, instruction: fn() -> Option<u64>) -> Option<()> {
     if rest.iter().all(|&word| word == first) {
         return None;
     }
-    for (byte, fresh) in seed.iter_mut().zip(words.iter().flat_map(|word| word.to_le_bytes())) {
+    for (byte, fresh) in seed
+        .iter_mut()
+        .zip(words.iter().flat_map(|word| word.to_le_bytes()))
+    {
         *byte ^= fresh;
     }
     Some(())

@@ -2,8 +2,8 @@
 
 use core::alloc::{GlobalAlloc, Layout};
 
-use talc::source::Manual;
 use talc::TalcCell;
+use talc::source::Manual;
 
 /// Left free at the very end: the tenders refuse any I/O that touches the last
 /// byte of memory.

@@ -34,8 +34,8 @@ unsafe extern "C" fn memcpy(dest: *mut u8, src: *const u8, len: usize) -> *mut u
 /// C's `memmove`.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memmove(dest: *mut u8, src: *const u8, len: usize) -> *mut u8 {
-    let apart = dest.addr().wrapping_sub(src.addr()) >= len
-        && src.addr().wrapping_sub(dest.addr()) >= len;
+    let apart =
+        dest.addr().wrapping_sub(src.addr()) >= len && src.addr().wrapping_sub(dest.addr()) >= len;
     // SAFETY: C's contract: both ranges are valid. The short copy loads all
     // before it stores; the others run in the direction that is safe.
     unsafe {

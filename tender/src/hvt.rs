@@ -75,10 +75,23 @@ pub(crate) fn run(
     let mut vcpu = vm.create_vcpu(0).map_err(kvm("create the CPU"))?;
     let hertz = prepare_cpu(&kvm_fd, &vcpu, image.entry(), guest_size)?;
     let ring = if with_ring { guest_size } else { 0 };
-    memory.write_boot_info(BOOT_INFO, manifest, &options.cmdline, |manifest_at, cmdline_at| {
-        let features = if with_ring { FEATURE_RING } else { 0 };
-        [guest_size, image.end(), hertz, cmdline_at, manifest_at, features, ring]
-    })?;
+    memory.write_boot_info(
+        BOOT_INFO,
+        manifest,
+        &options.cmdline,
+        |manifest_at, cmdline_at| {
+            let features = if with_ring { FEATURE_RING } else { 0 };
+            [
+                guest_size,
+                image.end(),
+                hertz,
+                cmdline_at,
+                manifest_at,
+                features,
+                ring,
+            ]
+        },
+    )?;
     let memory = Arc::new(memory);
     let handles: Vec<(u32, RawFd)> = devices
         .iter()
@@ -98,7 +111,9 @@ pub(crate) fn run(
 }
 
 fn map_memory(vm: &VmFd, memory: &GuestMemory) -> Fallible<()> {
-    let start = memory.host(0, memory.size(), memory.size()).ok_or("no guest memory")?;
+    let start = memory
+        .host(0, memory.size(), memory.size())
+        .ok_or("no guest memory")?;
     let region = kvm_userspace_memory_region {
         slot: 0,
         guest_phys_addr: 0,
@@ -117,17 +132,27 @@ fn map_memory(vm: &VmFd, memory: &GuestMemory) -> Fallible<()> {
 fn write_tables(memory: &GuestMemory) -> Fallible<()> {
     let put = |at: u64, value: u64| {
         let written = memory.write(at, &value.to_le_bytes());
-        if written { Ok(()) } else { Err("no room for page tables".to_owned()) }
+        if written {
+            Ok(())
+        } else {
+            Err("no room for page tables".to_owned())
+        }
     };
     put(GDT + 8, 0x00af_9b00_0000_ffff)?;
     put(GDT + 16, 0x00cf_9300_0000_ffff)?;
     put(PML4, PDPT | PRESENT | WRITABLE)?;
     for directory in 0..4 {
-        put(PDPT + directory * 8, (DIRECTORIES + directory * 0x1000) | PRESENT | WRITABLE)?;
+        put(
+            PDPT + directory * 8,
+            (DIRECTORIES + directory * 0x1000) | PRESENT | WRITABLE,
+        )?;
     }
     put(DIRECTORIES, FIRST_TABLE | PRESENT | WRITABLE)?;
     for page in 1..memory.size() / LARGE_PAGE {
-        put(DIRECTORIES + page * 8, page * LARGE_PAGE | PRESENT | WRITABLE | LARGE)?;
+        put(
+            DIRECTORIES + page * 8,
+            (page * LARGE_PAGE) | PRESENT | WRITABLE | LARGE,
+        )?;
     }
     for page in BOOT_INFO / 0x1000..LARGE_PAGE / 0x1000 {
         let address = page * 0x1000;
@@ -188,7 +213,8 @@ fn prepare_cpu(kvm_fd: &Kvm, vcpu: &VcpuFd, entry: u64, guest_size: u64) -> Fall
         efer: 0x500,
         ..kvm_sregs::default()
     };
-    vcpu.set_sregs(&sregs).map_err(kvm("set system registers"))?;
+    vcpu.set_sregs(&sregs)
+        .map_err(kvm("set system registers"))?;
     let regs = kvm_regs {
         rip: entry,
         rflags: 2,
@@ -197,7 +223,9 @@ fn prepare_cpu(kvm_fd: &Kvm, vcpu: &VcpuFd, entry: u64, guest_size: u64) -> Fall
         ..kvm_regs::default()
     };
     vcpu.set_regs(&regs).map_err(kvm("set registers"))?;
-    let kilohertz = vcpu.get_tsc_khz().map_err(kvm("ask for the clock's frequency"))?;
+    let kilohertz = vcpu
+        .get_tsc_khz()
+        .map_err(kvm("ask for the clock's frequency"))?;
     Ok(u64::from(kilohertz) * 1000)
 }
 
@@ -239,7 +267,8 @@ impl IoThread {
         let event = |error| format!("event descriptor: {error}");
         let wake = EventFd::new(EFD_CLOEXEC).map_err(event)?;
         let port = IoEventAddress::Pio(u64::from(calls::PORT_KICK));
-        vm.register_ioevent(&wake, &port, 0_u32).map_err(kvm("register the ring's kick"))?;
+        vm.register_ioevent(&wake, &port, 0_u32)
+            .map_err(kvm("register the ring's kick"))?;
         let stop = Arc::new(AtomicBool::new(false));
         let server = io_thread::Server {
             memory: Arc::clone(memory),

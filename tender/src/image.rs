@@ -166,7 +166,10 @@ impl Image {
             segment.protection == Protection::Execute && segment.pages.contains(&entry)
         };
         if !segments.iter().any(executable) {
-            return Err(ImageError::Segment("holds the entry but is not executable", entry));
+            return Err(ImageError::Segment(
+                "holds the entry but is not executable",
+                entry,
+            ));
         }
         Ok(Self {
             abi,
@@ -191,9 +194,12 @@ impl Image {
 
     /// Its segments, in ascending order, and their content.
     pub fn segments(&self) -> impl Iterator<Item = (&Segment, &[u8])> {
-        self.segments
-            .iter()
-            .map(|segment| (segment, self.bytes.get(segment.content.clone()).unwrap_or_default()))
+        self.segments.iter().map(|segment| {
+            (
+                segment,
+                self.bytes.get(segment.content.clone()).unwrap_or_default(),
+            )
+        })
     }
 
     /// End of the last segment.
@@ -326,10 +332,16 @@ fn segments(bytes: &[u8], headers: &[ProgramHeader]) -> Result<Vec<Segment>, Ima
         if pages.start < LOWEST {
             return Err(refuse("begins below 0x100000"));
         }
-        if segments.last().is_some_and(|last| pages.start < last.pages.end) {
+        if segments
+            .last()
+            .is_some_and(|last| pages.start < last.pages.end)
+        {
             return Err(refuse("overlaps or precedes the one before"));
         }
-        let protection = match (header.flags & FLAG_WRITE != 0, header.flags & FLAG_EXECUTE != 0) {
+        let protection = match (
+            header.flags & FLAG_WRITE != 0,
+            header.flags & FLAG_EXECUTE != 0,
+        ) {
             (true, true) => return Err(refuse("is both writable and executable")),
             (true, false) => Protection::Write,
             (false, true) => Protection::Execute,

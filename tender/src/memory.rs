@@ -81,7 +81,10 @@ impl GuestMemory {
     pub(crate) fn load(&self, image: &Image, executable: bool) -> Result<(), String> {
         for (segment, content) in image.segments() {
             if !self.write(segment.address, content) {
-                return Err(format!("the segment at {:#x} is outside of memory", segment.address));
+                return Err(format!(
+                    "the segment at {:#x} is outside of memory",
+                    segment.address
+                ));
             }
         }
         for (segment, _) in image.segments() {
@@ -114,7 +117,10 @@ impl GuestMemory {
         info: impl FnOnce(u64, u64) -> [u64; N],
     ) -> Result<(), String> {
         if cmdline.len() >= CMDLINE_SIZE {
-            return Err(format!("the guest's arguments exceed {} bytes", CMDLINE_SIZE - 1));
+            return Err(format!(
+                "the guest's arguments exceed {} bytes",
+                CMDLINE_SIZE - 1
+            ));
         }
         if cmdline.contains('\0') {
             return Err("a guest argument contains a zero byte".to_owned());
@@ -126,7 +132,11 @@ impl GuestMemory {
         let written = self.write(address, &bytes)
             && self.write(manifest_at, manifest)
             && self.write(cmdline_at, cmdline.as_bytes());
-        if written { Ok(()) } else { Err("no room for boot information".to_owned()) }
+        if written {
+            Ok(())
+        } else {
+            Err("no room for boot information".to_owned())
+        }
     }
 }
 

@@ -38,7 +38,9 @@ impl Source {
         if let Some(number) = value.strip_prefix("fd:") {
             return match number.parse::<RawFd>() {
                 Ok(fd) if fd >= 0 => Ok(Self::Fd(fd)),
-                _ => Err(format!("'{value}': fd: takes the number of an open descriptor")),
+                _ => Err(format!(
+                    "'{value}': fd: takes the number of an open descriptor"
+                )),
             };
         }
         if value.is_empty() || value.len() >= libc::IFNAMSIZ {
@@ -53,8 +55,8 @@ impl Source {
                 open_tap(name).map_err(|error| format!("TAP interface {name}: {error}"))
             }
             Self::Wire(path) => {
-                let socket = open_wire(path)
-                    .map_err(|error| format!("wire {}: {error}", path.display()))?;
+                let socket =
+                    open_wire(path).map_err(|error| format!("wire {}: {error}", path.display()))?;
                 Ok((socket, WIRE_MTU))
             }
             Self::Fd(fd) => {
@@ -83,7 +85,10 @@ pub(crate) fn attach(bytes: &mut [u8], options: &Options) -> Result<Vec<Device>,
         .collect();
     let named = options.nets.iter().map(|(name, _)| name);
     for name in named.chain(options.macs.iter().map(|(name, _)| name)) {
-        if !declared.iter().any(|(declared, is_net)| *is_net && declared == name) {
+        if !declared
+            .iter()
+            .any(|(declared, is_net)| *is_net && declared == name)
+        {
             return Err(format!("the image declares no network '{name}'"));
         }
     }
@@ -143,7 +148,11 @@ fn set_nonblocking(fd: RawFd) -> io::Result<()> {
 fn seqpacket_socket() -> io::Result<OwnedFd> {
     // SAFETY: makes a socket, owned by no one else.
     unsafe {
-        let fd = check(libc::socket(libc::AF_UNIX, libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC, 0))?;
+        let fd = check(libc::socket(
+            libc::AF_UNIX,
+            libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC,
+            0,
+        ))?;
         Ok(OwnedFd::from_raw_fd(fd))
     }
 }
@@ -159,15 +168,28 @@ fn open_tap(name: &str) -> io::Result<(OwnedFd, u16)> {
     // SAFETY: the calls read the name and write the union of `request`, and the
     // fields read are those that they wrote.
     let (flags, mtu) = unsafe {
-        check(libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS, &raw mut request))?;
+        check(libc::ioctl(
+            socket.as_raw_fd(),
+            libc::SIOCGIFFLAGS,
+            &raw mut request,
+        ))?;
         let flags = request.ifr_ifru.ifru_flags;
-        check(libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFMTU, &raw mut request))?;
+        check(libc::ioctl(
+            socket.as_raw_fd(),
+            libc::SIOCGIFMTU,
+            &raw mut request,
+        ))?;
         (flags, request.ifr_ifru.ifru_mtu)
     };
     if i32::from(flags) & libc::IFF_UP == 0 {
-        return Err(io::Error::other(format!("it is down; try: ip link set {name} up")));
+        return Err(io::Error::other(format!(
+            "it is down; try: ip link set {name} up"
+        )));
     }
-    let tap = File::options().read(true).write(true).open("/dev/net/tun")?;
+    let tap = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/net/tun")?;
     let kind = libc::IFF_TAP | libc::IFF_NO_PI;
     request.ifr_ifru.ifru_flags = i16::try_from(kind).map_err(io::Error::other)?;
     // SAFETY: reads the name and flags of `request`.
@@ -224,7 +246,11 @@ fn listen(path: &Path) -> io::Result<Option<OwnedFd>> {
     let (address, len) = unix_address(&hidden);
     // SAFETY: `address` is valid for `len` bytes.
     unsafe {
-        check(libc::bind(socket.as_raw_fd(), (&raw const address).cast(), len))?;
+        check(libc::bind(
+            socket.as_raw_fd(),
+            (&raw const address).cast(),
+            len,
+        ))?;
         check(libc::listen(socket.as_raw_fd(), 1))?;
     }
     let linked = fs::hard_link(&hidden, path);
@@ -261,10 +287,16 @@ fn unix_address(path: &Path) -> (libc::sockaddr_un, libc::socklen_t) {
     address.sun_family = libc::AF_UNIX as libc::sa_family_t;
     // The last byte stays zero: `Source::parse` bounds the path.
     let room = address.sun_path.len() - 1;
-    for (place, byte) in address.sun_path[..room].iter_mut().zip(path.as_os_str().as_bytes()) {
+    for (place, byte) in address.sun_path[..room]
+        .iter_mut()
+        .zip(path.as_os_str().as_bytes())
+    {
         *place = byte.cast_signed();
     }
-    (address, mem::size_of::<libc::sockaddr_un>() as libc::socklen_t)
+    (
+        address,
+        mem::size_of::<libc::sockaddr_un>() as libc::socklen_t,
+    )
 }
 
 /// Longest wait for room for a frame; then it is dropped, as a full TAP would.

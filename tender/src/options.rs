@@ -141,7 +141,9 @@ fn mac(value: &str) -> Result<[u8; 6], String> {
         .ok_or_else(error)?;
     let mac: [u8; 6] = bytes.try_into().map_err(|_| error())?;
     if mac[0] & 1 == 1 {
-        return Err(format!("{value} is a group address; a device needs its own"));
+        return Err(format!(
+            "{value} is a group address; a device needs its own"
+        ));
     }
     Ok(mac)
 }
@@ -175,7 +177,10 @@ mod tests {
         let sources: Vec<_> = options.nets.into_iter().map(|(_, source)| source).collect();
         assert_eq!(
             sources,
-            [Source::Tap("tap0".to_owned()), Source::Wire("/tmp/w".into())]
+            [
+                Source::Tap("tap0".to_owned()),
+                Source::Wire("/tmp/w".into())
+            ]
         );
     }
 

@@ -1,8 +1,8 @@
 //! spt: the guest is a child process under a system-call filter.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use pollwire_tender::image::Image;
 use seccompiler::{
@@ -58,12 +58,23 @@ fn become_guest(
     memory.load(image, true)?;
     let waits = WaitSet::new(devices).map_err(|error| format!("epoll: {error}"))?;
     let (epoll_fd, timer_fd) = (waits.epoll.as_raw_fd(), waits.timer.as_raw_fd());
-    memory.write_boot_info(BOOT_INFO, manifest, &options.cmdline, |manifest_at, cmdline_at| {
-        // The two descriptors share the last word.
-        let descriptors = u64::from(epoll_fd.cast_unsigned())
-            | u64::from(timer_fd.cast_unsigned()) << 32;
-        [memory.size(), image.end(), cmdline_at, manifest_at, descriptors]
-    })?;
+    memory.write_boot_info(
+        BOOT_INFO,
+        manifest,
+        &options.cmdline,
+        |manifest_at, cmdline_at| {
+            // The two descriptors share the last word.
+            let descriptors =
+                u64::from(epoll_fd.cast_unsigned()) | u64::from(timer_fd.cast_unsigned()) << 32;
+            [
+                memory.size(),
+                image.end(),
+                cmdline_at,
+                manifest_at,
+                descriptors,
+            ]
+        },
+    )?;
     let filter = filter(devices, &waits).map_err(|error| format!("seccomp: {error}"))?;
     let stack = memory.size() - 8;
     seccompiler::apply_filter(&filter).map_err(|error| format!("seccomp: {error}"))?;
@@ -92,7 +103,10 @@ impl WaitSet {
         // SAFETY: makes descriptors that no one else owns.
         let (epoll, timer) = unsafe {
             let epoll = owned(libc::epoll_create1(0))?;
-            let timer = owned(libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_NONBLOCK))?;
+            let timer = owned(libc::timerfd_create(
+                libc::CLOCK_MONOTONIC,
+                libc::TFD_NONBLOCK,
+            ))?;
             (epoll, timer)
         };
         let set = Self { epoll, timer };
@@ -117,7 +131,11 @@ impl WaitSet {
                 &raw mut event,
             )
         };
-        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        if result == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
     }
 }
 
@@ -135,8 +153,7 @@ unsafe fn owned(fd: libc::c_int) -> io::Result<OwnedFd> {
 fn filter(devices: &[Device], waits: &WaitSet) -> Result<BpfProgram, Box<dyn std::error::Error>> {
     let first_is = |value: i32| -> Result<SeccompRule, seccompiler::BackendError> {
         let value = u64::from(value.cast_unsigned());
-        let condition =
-            SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)?;
+        let condition = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)?;
         SeccompRule::new(vec![condition])
     };
     let mut reads = Vec::new();
@@ -148,11 +165,20 @@ fn filter(devices: &[Device], waits: &WaitSet) -> Result<BpfProgram, Box<dyn std
     let mut rules = BTreeMap::from([
         (libc::SYS_write, writes),
         (libc::SYS_exit_group, Vec::new()),
-        (libc::SYS_epoll_pwait, vec![first_is(waits.epoll.as_raw_fd())?]),
-        (libc::SYS_timerfd_settime, vec![first_is(waits.timer.as_raw_fd())?]),
+        (
+            libc::SYS_epoll_pwait,
+            vec![first_is(waits.epoll.as_raw_fd())?],
+        ),
+        (
+            libc::SYS_timerfd_settime,
+            vec![first_is(waits.timer.as_raw_fd())?],
+        ),
         (
             libc::SYS_clock_gettime,
-            vec![first_is(libc::CLOCK_MONOTONIC)?, first_is(libc::CLOCK_REALTIME)?],
+            vec![
+                first_is(libc::CLOCK_MONOTONIC)?,
+                first_is(libc::CLOCK_REALTIME)?,
+            ],
         ),
         (libc::SYS_arch_prctl, vec![first_is(ARCH_SET_FS)?]),
     ]);
@@ -196,4 +222,3 @@ fn wait(child: libc::pid_t) -> Result<u8, String> {
         signal => format!("the guest was ended by signal {signal}"),
     })
 }
-

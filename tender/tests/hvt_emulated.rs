@@ -21,7 +21,7 @@ struct Check {
     says: &'static [&'static str],
 }
 
-const RING: &str = "tender --mem=16 --net:service=wire:/tmp/wire";
+const RING: &str = "timeout 120 tender --mem=16 --net:service=wire:/tmp/wire";
 
 const CHECKS: &[Check] = &[
     Check {
@@ -63,7 +63,10 @@ const CHECKS: &[Check] = &[
     Check {
         name: "one frame at a time over the ring",
         commands: "RING /mirror.hvt & RING /mirror.hvt send 200 64 1; echo code $?; wait",
-        says: &["200 frames of 64 bytes came back, 0 of them wrong", "code 0"],
+        says: &[
+            "200 frames of 64 bytes came back, 0 of them wrong",
+            "code 0",
+        ],
     },
     Check {
         name: "frames by hypercall",
@@ -92,7 +95,9 @@ fn hvt_on_emulated_hardware() {
     let mut script = String::new();
     for (index, check) in CHECKS.iter().enumerate() {
         let commands = check.commands.replace("RING", RING);
-        script.push_str(&format!("echo BEGIN {index}\n{{ {commands}; }} 2>&1\necho END {index}\n"));
+        script.push_str(&format!(
+            "echo BEGIN {index}\n{{ {commands}; }} 2>&1\necho END {index}\n"
+        ));
     }
     let output = emulator.run(&script);
     let mut failed = Vec::new();
@@ -104,7 +109,11 @@ fn hvt_on_emulated_hardware() {
             }
         }
     }
-    assert!(failed.is_empty(), "{}\n--- whole output:\n{output}", failed.join("\n"));
+    assert!(
+        failed.is_empty(),
+        "{}\n--- whole output:\n{output}",
+        failed.join("\n")
+    );
 }
 
 /// What check `index` printed; all from its beginning on when it never ended.
@@ -112,7 +121,8 @@ fn part(output: &str, index: usize) -> &str {
     let Some((_, rest)) = output.split_once(&format!("BEGIN {index}\r\n")) else {
         return "(it never began)";
     };
-    rest.split_once(&format!("END {index}\r\n")).map_or(rest, |(part, _)| part)
+    rest.split_once(&format!("END {index}\r\n"))
+        .map_or(rest, |(part, _)| part)
 }
 
 /// Own images, for a quick look: `POLLWIRE_EMULATED_SCRIPT` holds commands and

@@ -30,7 +30,11 @@ fn failures_are_told() {
     hello(&["out-of-memory"], 101, "memory allocation of");
     hello(&["overflow"], 1, "stack overflow");
     hello(&["fault"], 1, "invalid instruction");
-    hello(&["--guest.nonsense"], 103, "cannot boot: an unknown --guest. argument");
+    hello(
+        &["--guest.nonsense"],
+        103,
+        "cannot boot: an unknown --guest. argument",
+    );
     hello(&["--guest.log=loud"], 103, "cannot boot: --guest.log takes");
 }
 
@@ -52,18 +56,36 @@ fn bad_images_and_options_are_told() {
         (vec![garbage.as_os_str()], "not a 64-bit ELF file"),
         (vec![TENDER.as_ref()], "not a fixed-address"),
         (vec![mirror.as_os_str()], "--net:service="),
-        (vec!["--net:x=tap0".as_ref(), hello.as_os_str()], "no network 'x'"),
-        (vec!["--net:service=nonesuch0".as_ref(), mirror.as_os_str()], "nonesuch0"),
-        (vec!["--net:service=fd:999".as_ref(), mirror.as_os_str()], "descriptor 999"),
+        (
+            vec!["--net:x=tap0".as_ref(), hello.as_os_str()],
+            "no network 'x'",
+        ),
+        (
+            vec!["--net:service=nonesuch0".as_ref(), mirror.as_os_str()],
+            "nonesuch0",
+        ),
+        (
+            vec!["--net:service=fd:999".as_ref(), mirror.as_os_str()],
+            "descriptor 999",
+        ),
         (vec!["--mem=2".as_ref(), mirror.as_os_str()], "memory"),
     ] {
         let output = tender(&words);
-        assert_eq!(output.status.code(), Some(1), "{words:?}: {}", text(&output));
+        assert_eq!(
+            output.status.code(),
+            Some(1),
+            "{words:?}: {}",
+            text(&output)
+        );
         assert!(text(&output).contains(part), "{words:?}: {}", text(&output));
     }
     let net = format!("--net:service=wire:{}", garbage.display());
     let output = tender([net.as_ref(), mirror.as_os_str()]);
-    assert!(text(&output).contains("no wire is there"), "{}", text(&output));
+    assert!(
+        text(&output).contains("no wire is there"),
+        "{}",
+        text(&output)
+    );
     fs::remove_file(garbage).expect("a file that is no socket stays");
 }
 
@@ -95,5 +117,8 @@ fn two_guests_on_a_wire() {
     assert_eq!(sent.status.code(), Some(0), "{}", text(&sent));
     assert!(text(&sent).contains("20000 frames of 1514 bytes came back, 0 of them wrong"));
     assert_eq!(code, Some(0));
-    assert!(!path.exists(), "the wire's path is gone once both ends have met");
+    assert!(
+        !path.exists(),
+        "the wire's path is gone once both ends have met"
+    );
 }

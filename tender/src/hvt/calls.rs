@@ -91,7 +91,10 @@ impl Calls {
     }
 
     fn fd(&self, handle: u64) -> Option<RawFd> {
-        let found = self.handles.iter().find(|(known, _)| u64::from(*known) == handle);
+        let found = self
+            .handles
+            .iter()
+            .find(|(known, _)| u64::from(*known) == handle);
         found.map(|(_, fd)| *fd)
     }
 
@@ -183,6 +186,8 @@ fn fatal(error: io::Error) -> String {
 
 fn wall_clock() -> u64 {
     let now = std::time::SystemTime::now();
-    let since = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let since = now
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }

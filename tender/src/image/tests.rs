@@ -22,7 +22,12 @@ fn image() -> Vec<u8> {
             put(at + 8 + index * 8, &field.to_le_bytes());
         }
     };
-    header(0, PT_LOAD, 5, [0x1000, 0x10_0000, 0x10_0000, 0x1000, 0x1000, 0x1000]);
+    header(
+        0,
+        PT_LOAD,
+        5,
+        [0x1000, 0x10_0000, 0x10_0000, 0x1000, 0x1000, 0x1000],
+    );
     header(1, PT_NOTE, 4, [0x200, 0, 0, 36, 36, 4]);
     let note = Note::new([Entry::net("service")]);
     let size = size_of_val(&note);
@@ -67,17 +72,29 @@ fn bad_images_are_named() {
     assert_eq!(refused(0x308, &[0]), ImageError::NoManifest);
     assert!(matches!(refused(0x318, &[9]), ImageError::Manifest(_)));
     let load = 64;
-    assert!(matches!(refused(load + 4, &[7]), ImageError::Segment("is both writable and executable", _)));
+    assert!(matches!(
+        refused(load + 4, &[7]),
+        ImageError::Segment("is both writable and executable", _)
+    ));
     assert!(matches!(refused(load + 4, &[4]), ImageError::Segment(..)));
-    assert!(matches!(refused(load + 18, &[0]), ImageError::Segment("begins below 0x100000", _)));
-    assert!(matches!(refused(load + 48, &[1, 0]), ImageError::Segment("is not page-aligned", _)));
+    assert!(matches!(
+        refused(load + 18, &[0]),
+        ImageError::Segment("begins below 0x100000", _)
+    ));
+    assert!(matches!(
+        refused(load + 48, &[1, 0]),
+        ImageError::Segment("is not page-aligned", _)
+    ));
     assert_eq!(refused(load + 8, &[0, 0x80]), ImageError::Truncated);
 }
 
 /// Any change of any byte of the headers and notes parses or is refused.
 #[test]
 fn mutated_images_never_panic() {
-    for offset in (0..64 + 3 * PROGRAM_HEADER).chain(0x200..0x224).chain(0x300..0x328) {
+    for offset in (0..64 + 3 * PROGRAM_HEADER)
+        .chain(0x200..0x224)
+        .chain(0x300..0x328)
+    {
         for value in [0, 1, 0x7f, 0x80, 0xff] {
             let mut bytes = image();
             bytes[offset] = value;

@@ -20,7 +20,14 @@ fn build() -> PathBuf {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../unikernels/Cargo.toml");
     // The flags of this build are not for guests.
     let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--release", "--package", "hello", "--package", "mirror"])
+        .args([
+            "build",
+            "--release",
+            "--package",
+            "hello",
+            "--package",
+            "mirror",
+        ])
         .arg("--manifest-path")
         .arg(manifest)
         .arg("--target-dir")
@@ -34,10 +41,18 @@ fn build() -> PathBuf {
 }
 
 /// The copy of image `name` for hvt.
-#[allow(dead_code, reason = "not every test that includes this module needs it")]
+#[allow(
+    dead_code,
+    reason = "not every test that includes this module needs it"
+)]
 pub(crate) fn hvt_image(name: &str) -> PathBuf {
     let output = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.hvt"));
-    let made = tender([OsStr::new("set-abi"), "hvt".as_ref(), image(name).as_ref(), output.as_ref()]);
+    let made = tender([
+        OsStr::new("set-abi"),
+        "hvt".as_ref(),
+        image(name).as_ref(),
+        output.as_ref(),
+    ]);
     assert!(made.status.success(), "{}", text(&made));
     output
 }

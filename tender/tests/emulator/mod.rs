@@ -34,7 +34,9 @@ impl Emulator {
             status.is_ok()
         };
         if !runs(QEMU, "--version") {
-            return Err(format!("{QEMU} is missing; try: apt-get install qemu-system-x86"));
+            return Err(format!(
+                "{QEMU} is missing; try: apt-get install qemu-system-x86"
+            ));
         }
         let busybox = busybox()?;
         let (kernel, modules) = kernel()?;
@@ -42,14 +44,20 @@ impl Emulator {
         if root.exists() {
             fs::remove_dir_all(&root).expect("removable");
         }
-        for directory in ["bin", "dev", "lib", "lib64", "modules", "proc", "sys", "tmp"] {
+        for directory in [
+            "bin", "dev", "lib", "lib64", "modules", "proc", "sys", "tmp",
+        ] {
             fs::create_dir_all(root.join(directory)).expect("writable");
         }
         let mut emulator = Self { kernel, root };
         emulator.add_file(&busybox, "/bin/busybox");
         for module in MODULES {
             let source = modules.join("kernel").join(module);
-            let name = source.file_name().expect("a file name").to_string_lossy().into_owned();
+            let name = source
+                .file_name()
+                .expect("a file name")
+                .to_string_lossy()
+                .into_owned();
             emulator.add_file(&source, &format!("/modules/{name}"));
         }
         Ok(emulator)
@@ -67,7 +75,9 @@ impl Emulator {
         self.add_file(Path::new(from), to);
         let listed = Command::new("ldd").arg(from).output().expect("ldd runs");
         let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
-        let libraries = listed.split_whitespace().filter(|word| word.starts_with('/'));
+        let libraries = listed
+            .split_whitespace()
+            .filter(|word| word.starts_with('/'));
         for library in libraries {
             self.add_file(Path::new(library), library);
         }
@@ -120,13 +130,25 @@ impl Emulator {
     fn boot(&self) -> String {
         let log = self.root.with_extension("log");
         let mut machine = Command::new(QEMU)
-            .args(["-M", "q35", "-accel", "tcg", "-smp", "2", "-cpu", "max,+svm,+npt"])
+            .args([
+                "-M",
+                "q35",
+                "-accel",
+                "tcg",
+                "-smp",
+                "2",
+                "-cpu",
+                "max,+svm,+npt",
+            ])
             .args(["-m", "1024", "-nographic", "-no-reboot", "-nic", "none"])
             .arg("-kernel")
             .arg(&self.kernel)
             .arg("-initrd")
             .arg(self.initrd())
-            .args(["-append", "console=ttyS0 quiet panic=-1 nokaslr mitigations=off"])
+            .args([
+                "-append",
+                "console=ttyS0 quiet panic=-1 nokaslr mitigations=off",
+            ])
             .stdin(Stdio::null())
             .stdout(fs::File::create(&log).expect("writable"))
             .spawn()
@@ -155,7 +177,10 @@ fn busybox() -> Result<PathBuf, String> {
             files.find(|file| file.exists())
         })
         .ok_or(missing)?;
-    let listed = Command::new("ldd").arg(&found).output().map_err(|error| error.to_string())?;
+    let listed = Command::new("ldd")
+        .arg(&found)
+        .output()
+        .map_err(|error| error.to_string())?;
     if String::from_utf8_lossy(&listed.stdout).contains("=>") {
         return Err(missing.to_owned());
     }
@@ -174,13 +199,17 @@ fn kernel() -> Result<(PathBuf, PathBuf), String> {
         let mut name = std::ffi::OsString::from("vmlinuz-");
         name.push(version);
         let kernel = root.join("boot").join(name);
-        let complete = MODULES.iter().all(|module| modules.join("kernel").join(module).exists());
+        let complete = MODULES
+            .iter()
+            .all(|module| modules.join("kernel").join(module).exists());
         if complete && kernel.exists() {
             return Ok((kernel, modules));
         }
     }
-    Err("no Debian kernel with the modules kvm-amd and tun; install linux-image-amd64, or \
+    Err(
+        "no Debian kernel with the modules kvm-amd and tun; install linux-image-amd64, or \
          without installing: apt-get download the package that it depends on, dpkg -x it to \
          a directory, and name that in POLLWIRE_KERNEL_ROOT"
-        .to_owned())
+            .to_owned(),
+    )
 }

@@ -37,10 +37,17 @@ fn main(guest: Guest) -> Result<ExitCode, &'static str> {
         GuestDevice::Hvt(_) => "hypercalls",
         GuestDevice::Spt(_) => "system calls",
     };
-    println!("{} guest, {way}, MTU {}, {:02x?}", guest.abi(), caps.mtu, caps.mac);
+    println!(
+        "{} guest, {way}, MTU {}, {:02x?}",
+        guest.abi(),
+        caps.mtu,
+        caps.mac
+    );
     let words: Vec<&str> = guest.args().collect();
     let number = |index: usize, default: usize| {
-        words.get(index).map_or(Ok(default), |word| word.parse().map_err(|_| "not a number"))
+        words
+            .get(index)
+            .map_or(Ok(default), |word| word.parse().map_err(|_| "not a number"))
     };
     let mut port = Port {
         device,
@@ -52,18 +59,32 @@ fn main(guest: Guest) -> Result<ExitCode, &'static str> {
     let intact = match words.first().copied() {
         Some("send") => {
             let window = number(3, 32)?;
-            port.send(number(1, 1000)?, number(2, 1514)?.max(HEADER + 8), window.max(1))
+            port.send(
+                number(1, 1000)?,
+                number(2, 1514)?.max(HEADER + 8),
+                window.max(1),
+            )
         }
         Some(_) => return Err("usage: mirror [send COUNT [LENGTH] [WINDOW]]"),
         None => port.reflect(),
     };
     println!("{:?}", port.device.stats());
-    let Port { device, pool, rx, tx, .. } = port;
+    let Port {
+        device,
+        pool,
+        rx,
+        tx,
+        ..
+    } = port;
     drop((device, rx, tx));
     if pool.in_use() != 0 {
         return Err("frames were lost");
     }
-    Ok(if intact { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if intact {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 struct Port {
@@ -118,7 +139,9 @@ impl Port {
         let bytes = frame.push_back(length)?;
         let (header, body) = bytes.split_at_mut_checked(HEADER)?;
         header.fill(0xff);
-        header.get_mut(6..12)?.copy_from_slice(&self.device.caps().mac);
+        header
+            .get_mut(6..12)?
+            .copy_from_slice(&self.device.caps().mac);
         header.get_mut(12..14)?.copy_from_slice(&ETHERTYPE);
         let (stamp, fill) = body.split_first_chunk_mut::<8>()?;
         *stamp = (number as u64).to_be_bytes();
@@ -130,7 +153,10 @@ impl Port {
         let body = bytes.get(HEADER..).unwrap_or_default();
         bytes.len() == length
             && body.first_chunk::<8>() == Some(&(number as u64).to_be_bytes())
-            && body.iter().skip(8).all(|&byte| byte == number.to_le_bytes()[0])
+            && body
+                .iter()
+                .skip(8)
+                .all(|&byte| byte == number.to_le_bytes()[0])
     }
 
     fn send(&mut self, count: usize, length: usize, window: usize) -> bool {
@@ -143,7 +169,9 @@ impl Port {
         let mut heard = start;
         while received < count && self.clock.now().since(heard) < GIVE_UP {
             while sent < count && sent - received < window && self.tx.has_room(1) {
-                let Some(frame) = self.frame(sent, length) else { break };
+                let Some(frame) = self.frame(sent, length) else {
+                    break;
+                };
                 let _full = self.tx.push(frame.freeze(), TxMeta::default());
                 sent += 1;
             }
@@ -179,7 +207,11 @@ impl Port {
             let until = self.clock.now() + GIVE_UP / 30;
             while self.clock.now() < until {
                 self.device.rx_burst(&self.pool, &mut self.rx);
-                if self.rx.drain().any(|answer| Self::is_frame(&answer.frame, 0, length)) {
+                if self
+                    .rx
+                    .drain()
+                    .any(|answer| Self::is_frame(&answer.frame, 0, length))
+                {
                     return true;
                 }
                 self.device.wait(Some(PATIENCE));

@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::hint::spin_loop;
-use core::mem;
+use core::mem::ManuallyDrop;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use core::sync::atomic::fence;
 use core::time::Duration;
@@ -456,9 +456,11 @@ impl<H: RingHost> Drop for RingDevice<'_, H> {
             }
             spin_loop();
         }
-        self.sent
-            .iter_mut()
-            .for_each(|sent| mem::forget(sent.take()));
-        self.posted.drain(..).for_each(mem::forget);
+        for sent in self.sent.iter_mut().filter_map(Option::take) {
+            let _lost = ManuallyDrop::new(sent);
+        }
+        for posted in self.posted.drain(..) {
+            let _lost = ManuallyDrop::new(posted);
+        }
     }
 }
