@@ -9,9 +9,10 @@
 mod common;
 mod emulator;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 
-use common::{TENDER, hvt_image};
+use common::{TENDER, image, tender, text};
 use emulator::Emulator;
 
 /// A check: a name, shell commands, and what their output must contain.
@@ -116,6 +117,19 @@ fn hvt_on_emulated_hardware() {
     );
 }
 
+/// The copy of image `name` for hvt.
+fn hvt_image(name: &str) -> PathBuf {
+    let output = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.hvt"));
+    let made = tender([
+        OsStr::new("set-abi"),
+        "hvt".as_ref(),
+        image(name).as_ref(),
+        output.as_ref(),
+    ]);
+    assert!(made.status.success(), "{}", text(&made));
+    output
+}
+
 /// What check `index` printed; all from its beginning on when it never ended.
 fn part(output: &str, index: usize) -> &str {
     let Some((_, rest)) = output.split_once(&format!("BEGIN {index}\r\n")) else {
@@ -142,7 +156,7 @@ fn custom_script() {
     for path in std::env::split_paths(&files) {
         let mut inside = OsString::from("/");
         inside.push(path.file_name().expect("a file"));
-        emulator.add_file(&path, &inside.to_string_lossy());
+        emulator.add_program(&path.to_string_lossy(), &inside.to_string_lossy());
     }
     println!("{}", emulator.run(&script.to_string_lossy()));
 }

@@ -3,10 +3,11 @@
 mod common;
 
 use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::{fs, thread};
+use std::{env, fs, thread};
 
-use common::{TENDER, fresh_path, image, tender, text};
+use common::{TENDER, image, tender, text};
 
 #[track_caller]
 fn hello(arguments: &[&str], code: i32, says: &str) {
@@ -121,4 +122,11 @@ fn two_guests_on_a_wire() {
         !path.exists(),
         "the wire's path is gone once both ends have met"
     );
+}
+
+/// A path that no other test uses and that does not exist.
+fn fresh_path(name: &str) -> PathBuf {
+    let path = env::temp_dir().join(format!("pollwire-{}-{name}", std::process::id()));
+    let _absent = fs::remove_file(&path);
+    path
 }

@@ -1,10 +1,10 @@
 //! What the tests of images share: building them, and running the tender.
 
+use std::env;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
-use std::{env, fs};
 
 /// The tender that cargo built for this test.
 pub(crate) const TENDER: &str = env!("CARGO_BIN_EXE_pollwire-tender");
@@ -40,23 +40,6 @@ fn build() -> PathBuf {
     target.join("release")
 }
 
-/// The copy of image `name` for hvt.
-#[allow(
-    dead_code,
-    reason = "not every test that includes this module needs it"
-)]
-pub(crate) fn hvt_image(name: &str) -> PathBuf {
-    let output = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.hvt"));
-    let made = tender([
-        OsStr::new("set-abi"),
-        "hvt".as_ref(),
-        image(name).as_ref(),
-        output.as_ref(),
-    ]);
-    assert!(made.status.success(), "{}", text(&made));
-    output
-}
-
 /// Runs the tender to its end.
 pub(crate) fn tender<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Output {
     Command::new(TENDER)
@@ -71,11 +54,4 @@ pub(crate) fn text(output: &Output) -> String {
     let out = String::from_utf8_lossy(&output.stdout);
     let err = String::from_utf8_lossy(&output.stderr);
     format!("{out}{err}")
-}
-
-/// A path that no other test uses and that does not exist.
-pub(crate) fn fresh_path(name: &str) -> PathBuf {
-    let path = env::temp_dir().join(format!("pollwire-{}-{name}", std::process::id()));
-    let _absent = fs::remove_file(&path);
-    path
 }
