@@ -1,4 +1,17 @@
-//! `cargo xtask bench`.
+//! `cargo xtask bench`: pollwire beside smoltcp, and the limits it must keep.
+//!
+//! Counts are exact and decide; wall time informs, as a ratio of two things
+//! measured in one run.
+
+mod callgrind;
+mod plot;
+mod wall;
+
+use self::callgrind::{Counter, Work};
+use crate::process::{self, cargo, target_dir};
+use crate::table::{self, grouped};
+use crate::tools::{GUNGRAUN_RUNNER, VALGRIND};
+
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -10,6 +23,168 @@ pub(crate) enum Mode {
         plot: bool,
     },
 }
-pub(crate) fn run(_: Mode) -> Result<bool, String> {
-    Err("x".into())
+
+/// Most instructions per unit of work, both ends together.
+const LIMITS: [(Work, u64); 3] = [
+    (Work::BULK, 1500),
+    (Work::BULK_OFFLOADED, 900),
+    (Work::PING_PONG, 2700),
+];
+
+/// Open connections beside the one at work.
+const IDLE: [usize; 5] = [1, 10, 100, 1000, 10_000];
+/// Beyond this, setting smoltcp up takes too long to be worth it: its cost is a
+/// straight line by then.
+const MOST_IDLE_SMOLTCP: usize = 1000;
+/// Instructions per round trip that an idle connection may cost, in thousandths.
+/// Not zero only because hashes fall differently among more of them.
+const IDLE_LIMIT: u64 = 20;
+const IDLE_AT_GATE: usize = 1000;
+
+const CONDITIONS: &str = "Instructions per unit, both ends together: Ethernet, IPv4, MTU 1500, \
+                          no TCP timestamps, in memory, one process.";
+
+/// Runs the benches; true when no limit is broken.
+pub(crate) fn run(mode: Mode) -> Result<bool, String> {
+    VALGRIND.need()?;
+    process::succeed(&mut cargo(
+        "build --release --package pollwire-benches --bin workload",
+    ))?;
+    let counter = Counter::new(target_dir().join("release/workload"));
+    match mode {
+        Mode::Gate => gate(&counter),
+        Mode::Compare { plot } => compare(&counter, plot),
+    }
+}
+
+fn gate(counter: &Counter) -> Result<bool, String> {
+    println!("{CONDITIONS}\n");
+    let mut rows = vec![
+        ["work", "instructions", "limit", ""]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    let mut good = true;
+    let mut judge = |name: &str, count: u64, limit: u64| {
+        good &= count <= limit;
+        let verdict = if count <= limit { "ok" } else { "ABOVE" };
+        rows.push(vec![
+            name.into(),
+            grouped(count),
+            grouped(limit),
+            verdict.into(),
+        ]);
+    };
+    for (work, limit) in LIMITS {
+        judge(work.title, counter.per_unit("pollwire", &work, 0)?, limit);
+    }
+    let alone = counter.per_unit("pollwire", &Work::PING_PONG, 0)?;
+    let crowded = counter.per_unit("pollwire", &Work::PING_PONG, IDLE_AT_GATE)?;
+    let each = crowded.saturating_sub(alone) * 1000 / IDLE_AT_GATE as u64;
+    judge(
+        "per thousand idle connections, per round trip",
+        each,
+        IDLE_LIMIT,
+    );
+    println!("{}", table::render(&rows, true));
+    Ok(good)
+}
+
+/// One line of the comparison.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Compared {
+    pub(crate) title: String,
+    pub(crate) pollwire: f64,
+    pub(crate) smoltcp: f64,
+}
+
+fn compare(counter: &Counter, plot: bool) -> Result<bool, String> {
+    let mut counts = Vec::new();
+    for work in Work::ALL {
+        println!("counting {} ...", work.title);
+        counts.push(Compared {
+            title: work.title.into(),
+            pollwire: counter.per_unit("pollwire", &work, 0)? as f64,
+            smoltcp: counter.per_unit("smoltcp", &work, 0)? as f64,
+        });
+    }
+    let mut idle = Vec::new();
+    for count in IDLE {
+        println!("counting a round trip beside {count} idle connections ...");
+        let pollwire = counter.per_unit("pollwire", &Work::PING_PONG, count)?;
+        let smoltcp = if count <= MOST_IDLE_SMOLTCP {
+            Some(counter.per_unit("smoltcp", &Work::PING_PONG, count)?)
+        } else {
+            None
+        };
+        idle.push((count, pollwire, smoltcp));
+    }
+    println!("\n{CONDITIONS}\n\n{}", ratios(&counts, ""));
+    println!(
+        "Round trip of 64 bytes beside idle connections\n\n{}",
+        idle_table(&idle)
+    );
+
+    println!("measuring wall time ...");
+    let times = wall::measure()?;
+    println!("\nWall time per unit, nanoseconds: only the ratio means something.\n");
+    println!("{}", ratios(&times, ""));
+
+    if GUNGRAUN_RUNNER.path().is_some() {
+        let mut gungraun = cargo("bench --package pollwire-benches --bench instructions");
+        let outcome = process::show(&mut gungraun).map_err(|error| error.to_string())?;
+        if !outcome.success {
+            return Err("the gungraun benches failed".into());
+        }
+    } else {
+        println!("skipped: gungraun benches: {}", GUNGRAUN_RUNNER.missing());
+    }
+    if plot {
+        let directory = target_dir().join("bench");
+        plot::bars(
+            &directory.join("instructions.svg"),
+            "instructions per unit",
+            &counts,
+        )?;
+        plot::bars(&directory.join("time.svg"), "nanoseconds per unit", &times)?;
+        plot::idle(&directory.join("idle.svg"), &idle)?;
+        println!(
+            "drawn: {}",
+            directory.join("{instructions,time,idle}.svg").display()
+        );
+    }
+    Ok(true)
+}
+
+fn ratios(lines: &[Compared], unit: &str) -> String {
+    let mut rows = vec![
+        ["work", "pollwire", "smoltcp 0.14", "ratio"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    for line in lines {
+        rows.push(vec![
+            line.title.clone(),
+            format!("{}{unit}", grouped(line.pollwire as u64)),
+            format!("{}{unit}", grouped(line.smoltcp as u64)),
+            format!("{:.2}", line.smoltcp / line.pollwire.max(1e-9)),
+        ]);
+    }
+    table::render(&rows, false)
+}
+
+fn idle_table(idle: &[(usize, u64, Option<u64>)]) -> String {
+    let mut rows = vec![
+        ["idle", "pollwire", "smoltcp 0.14"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    for (count, pollwire, smoltcp) in idle {
+        rows.push(vec![
+            grouped(*count as u64),
+            grouped(*pollwire),
+            smoltcp.map_or_else(|| "not run".into(), grouped),
+        ]);
+    }
+    table::render(&rows, false)
 }
