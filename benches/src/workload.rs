@@ -97,7 +97,7 @@ pub fn connect_close<P: Pair>(pair: &mut P, count: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Offloads, Setup, SmoltcpPair};
+    use crate::{Offloads, PollwirePair, Setup, SmoltcpPair};
 
     fn all_work<P: Pair>(offloads: Offloads) {
         let mut pair = P::new(&Setup { offloads, idle: 20 });
@@ -114,5 +114,20 @@ mod tests {
     fn smoltcp_does_all_the_work() {
         all_work::<SmoltcpPair>(Offloads::None);
         all_work::<SmoltcpPair>(Offloads::Checksum);
+    }
+
+    #[test]
+    fn pollwire_does_all_the_work() {
+        all_work::<PollwirePair>(Offloads::None);
+        all_work::<PollwirePair>(Offloads::Checksum);
+        all_work::<PollwirePair>(Offloads::Segmentation);
+    }
+
+    #[test]
+    fn pollwire_copies_nothing_in_bulk() {
+        let mut pair = PollwirePair::new(&Setup::new(Offloads::None));
+        let flow = pair.open();
+        bulk(&mut pair, flow, 1000);
+        assert_eq!(pair.copied_bytes(), 0);
     }
 }

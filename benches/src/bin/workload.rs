@@ -6,7 +6,7 @@
 
 use std::process::ExitCode;
 
-use pollwire_benches::{Offloads, Pair, Setup, SmoltcpPair, workload};
+use pollwire_benches::{Offloads, Pair, PollwirePair, Setup, SmoltcpPair, workload};
 
 const USAGE: &str = "usage: workload smoltcp|pollwire none|checksum|segmentation \
                      bulk|ping-pong|udp-echo|connect-close COUNT [IDLE]";
@@ -41,6 +41,7 @@ fn run(arguments: &[String]) -> Option<()> {
     let count = count.parse().ok()?;
     match stack.as_str() {
         "smoltcp" => work_on::<SmoltcpPair>(&setup, work, count),
+        "pollwire" => work_on::<PollwirePair>(&setup, work, count),
         _ => None,
     }
 }
