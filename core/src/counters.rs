@@ -1,0 +1,244 @@
+//! Counters of everything that happens, and of every drop by its name.
+
+use core::fmt;
+
+use pollwire_perf::CounterSet;
+
+use crate::DropReason;
+
+/// Declares a fieldless enum that can be counted by: `ALL` lists its variants
+/// in order, `name` is what is printed.
+macro_rules! named {
+    (
+        $(#[$attribute:meta])*
+        pub enum $enum:ident { $($(#[$doc:meta])* $variant:ident = $name:literal,)+ }
+    ) => {
+        $(#[$attribute])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(usize)]
+        pub enum $enum { $($(#[$doc])* $variant,)+ }
+
+        impl $enum {
+            /// All of them, in order of declaration.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// Its name, in kebab-case.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+        }
+
+        impl ::pollwire_perf::Named for $enum {
+            const ALL: &'static [Self] = Self::ALL;
+
+            fn name(self) -> &'static str {
+                self.name()
+            }
+
+            #[inline]
+            fn index(self) -> usize {
+                self as usize
+            }
+        }
+
+        impl ::core::fmt::Display for $enum {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                f.write_str(self.name())
+            }
+        }
+    };
+}
+pub(crate) use named;
+
+named! {
+    /// What a stack counts beside drops.
+    #[non_exhaustive]
+    pub enum Counter {
+        /// Packets received, from the device.
+        FramesIn = "frames-in",
+        /// Bytes received, Ethernet headers included.
+        BytesIn = "bytes-in",
+        /// Payload bytes that the stack copied.
+        CopiedBytes = "copied-bytes",
+        /// Times that no frame was free when the stack needed one.
+        NoFrame = "no-frame",
+
+        /// ARP messages received.
+        ArpIn = "arp-in",
+        /// ARP requests sent, probes and announcements included.
+        ArpRequestsOut = "arp-requests-out",
+        /// ARP replies sent.
+        ArpRepliesOut = "arp-replies-out",
+        /// Times that another host claimed one of our addresses (RFC 5227).
+        ArpConflicts = "arp-conflicts",
+        /// Neighbours that did not answer.
+        NeighborsFailed = "neighbors-failed",
+
+        /// IPv4 packets that were sound and for this host.
+        Ipv4In = "ipv4-in",
+        /// IPv4 packets sent, those that TCP writes itself not counted.
+        Ipv4Out = "ipv4-out",
+
+        /// Echo requests answered.
+        IcmpEchoReplies = "icmp-echo-replies",
+        /// Error messages sent.
+        IcmpErrorsOut = "icmp-errors-out",
+        /// Error messages not sent because of the rate limit (RFC 1812, 4.3.2.8).
+        IcmpErrorsLimited = "icmp-errors-limited",
+        /// Error messages received that concerned a socket.
+        IcmpErrorsIn = "icmp-errors-in",
+
+        /// UDP datagrams given to a socket.
+        UdpIn = "udp-in",
+        /// UDP datagrams sent.
+        UdpOut = "udp-out",
+
+        /// TCP segments received intact.
+        TcpSegmentsIn = "tcp-segments-in",
+        /// TCP segments sent; a packet that the device segments counts once.
+        TcpSegmentsOut = "tcp-segments-out",
+        /// Bytes that peers acknowledged.
+        TcpBytesAcked = "tcp-bytes-acked",
+        /// Segments sent again.
+        TcpRetransmits = "tcp-retransmits",
+        /// Retransmission timeouts.
+        TcpTimeouts = "tcp-timeouts",
+        /// Times that duplicate ACKs or SACK showed a loss.
+        TcpFastRecoveries = "tcp-fast-recoveries",
+        /// Segments that came out of order and were kept.
+        TcpOutOfOrder = "tcp-out-of-order",
+        /// Connections that were opened, from either side.
+        TcpEstablished = "tcp-established",
+        /// Resets sent.
+        TcpResetsOut = "tcp-resets-out",
+        /// Challenge ACKs sent (RFC 5961).
+        TcpChallengeAcks = "tcp-challenge-acks",
+        /// Probes of a closed window.
+        TcpWindowProbes = "tcp-window-probes",
+        /// Keepalive probes.
+        TcpKeepaliveProbes = "tcp-keepalive-probes",
+        /// Connections taken out of TIME-WAIT early to make room.
+        TcpTimeWaitRecycled = "tcp-time-wait-recycled",
+    }
+}
+
+const COUNTERS: usize = Counter::ALL.len();
+const REASONS: usize = DropReason::ALL.len();
+
+/// All counters of a stack. They wrap after 2^64 events.
+#[derive(Clone, Debug, Default)]
+pub struct Counters {
+    counts: CounterSet<COUNTERS>,
+    drops: CounterSet<REASONS>,
+}
+
+impl Counters {
+    /// All zero.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            counts: CounterSet::new(),
+            drops: CounterSet::new(),
+        }
+    }
+
+    /// Adds one to `counter`.
+    #[inline]
+    pub fn inc(&mut self, counter: Counter) {
+        self.counts.inc(counter);
+    }
+
+    /// Adds `count` to `counter`.
+    #[inline]
+    pub fn add(&mut self, counter: Counter, count: u64) {
+        self.counts.add(counter, count);
+    }
+
+    /// Counts a drop.
+    #[inline]
+    pub fn drop(&mut self, reason: DropReason) {
+        self.drops.inc(reason);
+    }
+
+    /// What `counter` stands at.
+    #[must_use]
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.counts.get(counter)
+    }
+
+    /// Packets dropped for `reason`.
+    #[must_use]
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.drops.get(reason)
+    }
+
+    /// Packets dropped for whatever reason.
+    #[must_use]
+    pub fn dropped_total(&self) -> u64 {
+        self.drops.total()
+    }
+
+    /// All counters, drops aside.
+    pub fn iter(&self) -> impl Iterator<Item = (Counter, u64)> + '_ {
+        self.counts.iter()
+    }
+
+    /// All drops by reason.
+    pub fn drops(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
+        self.drops.iter()
+    }
+}
+
+/// One line per counter that is not zero; drops carry the prefix `drop.`.
+impl fmt::Display for Counters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (counter, count) in self.iter().filter(|&(_, count)| count > 0) {
+            writeln!(f, "{counter} {count}")?;
+        }
+        for (reason, count) in self.drops().filter(|&(_, count)| count > 0) {
+            writeln!(f, "drop.{reason} {count}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn counts_each_under_its_own_name() {
+        let mut counters = Counters::new();
+        for (at, &counter) in Counter::ALL.iter().enumerate() {
+            assert_eq!(counter as usize, at);
+            counters.add(counter, at as u64 + 1);
+        }
+        for (at, &reason) in DropReason::ALL.iter().enumerate() {
+            assert_eq!(reason as usize, at);
+            counters.drop(reason);
+        }
+        assert!(
+            counters
+                .iter()
+                .enumerate()
+                .all(|(at, (_, count))| count == at as u64 + 1)
+        );
+        assert!(counters.drops().all(|(_, count)| count == 1));
+        assert_eq!(counters.dropped_total(), DropReason::ALL.len() as u64);
+    }
+
+    #[test]
+    fn display_shows_what_is_not_zero() {
+        let mut counters = Counters::new();
+        assert_eq!(counters.to_string(), "");
+        counters.add(Counter::CopiedBytes, 12);
+        counters.drop(DropReason::TcpBadChecksum);
+        assert_eq!(
+            counters.to_string(),
+            "copied-bytes 12\ndrop.tcp-bad-checksum 1\n"
+        );
+    }
+}

@@ -1,0 +1,155 @@
+//! Why a packet was dropped: one name, one counter each.
+
+crate::counters::named! {
+    /// Why the stack dropped a packet. The fault is the packet's, or the lack of
+    /// memory for it; it is never an error of the program's.
+    #[non_exhaustive]
+    pub enum DropReason {
+        /// Shorter than an Ethernet header.
+        EthernetTooShort = "ethernet-too-short",
+        /// For another station's Ethernet address.
+        EthernetNotForUs = "ethernet-not-for-us",
+        /// From a group address: no station sends that.
+        EthernetBadSource = "ethernet-bad-source",
+        /// An EtherType that this stack does not speak.
+        EthernetUnknownType = "ethernet-unknown-type",
+        /// More pieces than a packet may have.
+        TooManyPieces = "too-many-pieces",
+
+        /// ARP: shorter than its message.
+        ArpTooShort = "arp-too-short",
+        /// ARP: not for IPv4 over Ethernet.
+        ArpUnsupported = "arp-unsupported",
+        /// ARP: neither request nor reply.
+        ArpBadOperation = "arp-bad-operation",
+        /// ARP: a sender address that no host can have.
+        ArpBadSender = "arp-bad-sender",
+        /// ARP: from an address that lies in none of our subnets.
+        ArpOffLink = "arp-off-link",
+        /// ARP: about another host, and nobody we know.
+        ArpNotForUs = "arp-not-for-us",
+        /// ARP: another host uses our address (RFC 5227, 2.4).
+        ArpConflict = "arp-conflict",
+
+        /// IPv4: shorter than its header.
+        Ipv4TooShort = "ipv4-too-short",
+        /// IPv4: the version is not 4.
+        Ipv4BadVersion = "ipv4-bad-version",
+        /// IPv4: a header length below 20 or beyond the packet.
+        Ipv4BadHeaderLength = "ipv4-bad-header-length",
+        /// IPv4: a total length below the header's or beyond the frame.
+        Ipv4BadTotalLength = "ipv4-bad-total-length",
+        /// IPv4: wrong header checksum.
+        Ipv4BadChecksum = "ipv4-bad-checksum",
+        /// IPv4: a source that no host can have (RFC 1122, 3.2.1.3).
+        Ipv4BadSource = "ipv4-bad-source",
+        /// IPv4: from one of our own addresses.
+        Ipv4OwnSource = "ipv4-own-source",
+        /// IPv4: not addressed to this host.
+        Ipv4NotForUs = "ipv4-not-for-us",
+        /// IPv4: unicast within a link-layer broadcast (RFC 1122, 3.3.6).
+        Ipv4UnicastInBroadcast = "ipv4-unicast-in-broadcast",
+        /// IPv4: options that cannot be walked.
+        Ipv4BadOptions = "ipv4-bad-options",
+        /// IPv4: source-routed; this host refuses such packets.
+        Ipv4SourceRoute = "ipv4-source-route",
+        /// IPv4: a protocol that nobody here speaks.
+        Ipv4UnknownProtocol = "ipv4-unknown-protocol",
+        /// A fragment: reassembly is not supported.
+        FragmentsUnsupported = "fragments-unsupported",
+
+        /// ICMP: shorter than its header.
+        IcmpTooShort = "icmp-too-short",
+        /// ICMP: wrong checksum.
+        IcmpBadChecksum = "icmp-bad-checksum",
+        /// ICMP: an echo request sent to a group; unanswered (RFC 1122, 3.2.2.6).
+        IcmpEchoToGroup = "icmp-echo-to-group",
+        /// ICMP: an error message that quotes too little or nonsense.
+        IcmpBadQuote = "icmp-bad-quote",
+        /// ICMP: an error message about nothing that this host sent.
+        IcmpNoFlow = "icmp-no-flow",
+        /// ICMP: a message that this host has no use for.
+        IcmpIgnored = "icmp-ignored",
+
+        /// UDP: shorter than its header.
+        UdpTooShort = "udp-too-short",
+        /// UDP: a length below the header's or beyond the packet.
+        UdpBadLength = "udp-bad-length",
+        /// UDP: wrong checksum.
+        UdpBadChecksum = "udp-bad-checksum",
+        /// UDP: destination port 0.
+        UdpBadPort = "udp-bad-port",
+        /// UDP: nobody listens on that port.
+        UdpNoSocket = "udp-no-socket",
+        /// UDP: not from the peer that the socket is connected to.
+        UdpNotFromPeer = "udp-not-from-peer",
+        /// UDP: frames are scarce, and the socket has datagrams waiting.
+        UdpNoMemory = "udp-no-memory",
+        /// UDP: the socket's queue is full.
+        UdpQueueFull = "udp-queue-full",
+        /// UDP: a coalesced packet, which this stack never asks for.
+        UdpCoalesced = "udp-coalesced",
+
+        /// TCP: shorter than its header.
+        TcpTooShort = "tcp-too-short",
+        /// TCP: a data offset below 5 or beyond the packet.
+        TcpBadOffset = "tcp-bad-offset",
+        /// TCP: wrong checksum.
+        TcpBadChecksum = "tcp-bad-checksum",
+        /// TCP: options that cannot be walked.
+        TcpBadOptions = "tcp-bad-options",
+        /// TCP: sent to a group.
+        TcpNotUnicast = "tcp-not-unicast",
+        /// TCP: nobody listens on that port.
+        TcpNoListener = "tcp-no-listener",
+        /// TCP: for no connection of ours.
+        TcpNoFlow = "tcp-no-flow",
+        /// TCP: the listener's queue is full.
+        TcpListenerFull = "tcp-listener-full",
+        /// TCP: all flows are in use.
+        TcpNoFlowFree = "tcp-no-flow-free",
+        /// TCP: no memory to keep it.
+        TcpNoMemory = "tcp-no-memory",
+        /// TCP: outside of the receive window.
+        TcpOutOfWindow = "tcp-out-of-window",
+        /// TCP: nothing in it that had not come before.
+        TcpDuplicate = "tcp-duplicate",
+        /// TCP: acknowledges what was never sent.
+        TcpBadAck = "tcp-bad-ack",
+        /// TCP: no ACK where one must be.
+        TcpNoAck = "tcp-no-ack",
+        /// TCP: neither SYN nor RST where one must be.
+        TcpNoSyn = "tcp-no-syn",
+        /// TCP: a SYN within an open connection (RFC 5961, 4).
+        TcpUnexpectedSyn = "tcp-unexpected-syn",
+        /// TCP: a RST outside of the window (RFC 5961, 3).
+        TcpRstOutOfWindow = "tcp-rst-out-of-window",
+        /// TCP: a RST within the window that was challenged (RFC 5961, 3).
+        TcpRstChallenged = "tcp-rst-challenged",
+        /// TCP: an old timestamp (RFC 7323, 5).
+        TcpPaws = "tcp-paws",
+        /// TCP: the timestamp that was agreed upon is missing (RFC 7323, 3.2).
+        TcpNoTimestamp = "tcp-no-timestamp",
+        /// TCP: data behind the peer's FIN.
+        TcpAfterFin = "tcp-after-fin",
+
+        /// Sending: no route to the destination.
+        NoRoute = "no-route",
+        /// Sending: to ourselves; this stack has no loopback.
+        SendToSelf = "send-to-self",
+        /// Sending: too little room for headers in the frame.
+        SendNoHeadroom = "send-no-headroom",
+        /// Sending: longer than the link carries.
+        SendTooLong = "send-too-long",
+        /// Sending: no frame left for headers or a message of our own.
+        SendNoFrame = "send-no-frame",
+        /// Sending: the queue towards the device is full.
+        OutboxFull = "outbox-full",
+        /// Sending: too many packets wait for this neighbour.
+        NeighborQueueFull = "neighbor-queue-full",
+        /// Sending: all neighbour entries are in use.
+        NeighborCacheFull = "neighbor-cache-full",
+        /// Sending: the neighbour did not answer.
+        NeighborUnreachable = "neighbor-unreachable",
+    }
+}
