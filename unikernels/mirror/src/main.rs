@@ -221,10 +221,11 @@ impl Port {
     }
 
     fn say_goodbye(&mut self) {
-        if let Some(frame) = self.pool.alloc() {
-            let mut frame = frame;
+        if let Some(mut frame) = self.pool.alloc() {
             if let Some(header) = frame.push_back(HEADER) {
                 header.fill(0xff);
+                // A bridge drops what comes from a group address.
+                header[6..12].copy_from_slice(&self.device.caps().mac);
                 header[12..].copy_from_slice(&ETHERTYPE);
             }
             let _full = self.tx.push(frame.freeze(), TxMeta::default());
