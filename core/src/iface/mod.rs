@@ -98,8 +98,10 @@ impl Interface {
     /// The subnet on this link that `address` lies in: the one with the longest
     /// prefix.
     fn subnet_of(&self, address: Ipv4Addr) -> Option<&Ipv4Cidr> {
+        // Of equals the last is taken: reversed, the address configured first.
         self.addresses
             .iter()
+            .rev()
             .filter(|own| own.contains(address))
             .max_by_key(|own| own.prefix())
     }

@@ -1,6 +1,9 @@
 //! ICMP for IPv4: echo, the errors that this host sends, and those that it is
 //! sent (RFC 792, RFC 1122 3.2.2).
 
+#[cfg(test)]
+mod tests;
+
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use pollwire_offload::checksum::{self, Sum};
@@ -37,7 +40,10 @@ const ERROR_BURST: u64 = 50;
 impl Icmp {
     /// A full bucket.
     pub(crate) const fn new() -> Self {
-        Self { credit: ERROR_BURST * ERROR_COST, refilled_at: Instant::ZERO }
+        Self {
+            credit: ERROR_BURST * ERROR_COST,
+            refilled_at: Instant::ZERO,
+        }
     }
 
     /// Whether an error may be sent now (RFC 1812, 4.3.2.8).
@@ -47,7 +53,10 @@ impl Icmp {
     /// answered, and so find the ports that are open.
     fn may_send_error(&mut self, now: Instant, random: &mut Random) -> bool {
         let earned = now.nanos_since(self.refilled_at);
-        self.credit = self.credit.saturating_add(earned).min(ERROR_BURST * ERROR_COST);
+        self.credit = self
+            .credit
+            .saturating_add(earned)
+            .min(ERROR_BURST * ERROR_COST);
         self.refilled_at = self.refilled_at.max(now);
         if self.credit < ERROR_COST {
             return false;
@@ -151,11 +160,20 @@ impl Stack {
             return;
         }
         original.truncate(MAX_QUOTE);
-        let Some(mut frame) = self.with_headroom(original) else { return };
-        let header =
-            Icmpv4Header { kind: DEST_UNREACHABLE, code, checksum: 0.into(), rest: [0; 4] };
+        let Some(mut frame) = self.with_headroom(original) else {
+            return;
+        };
+        let header = Icmpv4Header {
+            kind: DEST_UNREACHABLE,
+            code,
+            checksum: 0.into(),
+            rest: [0; 4],
+        };
         let check = Sum::of(header.as_bytes()).add_bytes(&frame).finish();
-        let header = Icmpv4Header { checksum: check.into(), ..header };
+        let header = Icmpv4Header {
+            checksum: check.into(),
+            ..header
+        };
         if let Some(room) = frame.push_front(ICMPV4_HEADER) {
             room.copy_from_slice(header.as_bytes());
         }
@@ -212,9 +230,13 @@ fn error_of(header: &Icmpv4Header) -> Option<ConnError> {
 
 /// Whether an IPv4 packet is an ICMP error message, or might be.
 fn is_icmp_error(packet: &[u8]) -> bool {
-    let Ok((header, _)) = Ipv4Header::ref_from_prefix(packet) else { return true };
+    let Ok((header, _)) = Ipv4Header::ref_from_prefix(packet) else {
+        return true;
+    };
     header.protocol == PROTOCOL_ICMP
-        && packet.get(header.header_len()).is_none_or(|&kind| Icmpv4Header::is_error(kind))
+        && packet
+            .get(header.header_len())
+            .is_none_or(|&kind| Icmpv4Header::is_error(kind))
 }
 
 /// What an ICMP error tells of the packet that it is about: ours, so its source

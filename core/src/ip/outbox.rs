@@ -54,6 +54,12 @@ impl Outbox {
         self.packets.is_empty()
     }
 
+    /// Whether the next packet would be dropped.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.packets.len() >= CAPACITY
+    }
+
     /// Moves packets to `tx` while it has room. Returns whether some are left.
     #[inline]
     pub(crate) fn drain_into(&mut self, tx: &mut TxBurst) -> bool {

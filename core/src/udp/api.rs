@@ -140,7 +140,11 @@ impl Stack {
     pub fn udp_reserve(&mut self, id: UdpId, len: usize) -> Result<FrameBuf, Error> {
         self.udp.socket(id)?;
         let mut frame = self.udp_frame()?;
-        if frame.set_len(len) { Ok(frame) } else { Err(Misuse::TooLong.into()) }
+        if frame.set_len(len) {
+            Ok(frame)
+        } else {
+            Err(Misuse::TooLong.into())
+        }
     }
 
     fn udp_frame(&mut self) -> Result<FrameBuf, Misuse> {
@@ -167,16 +171,22 @@ impl Stack {
             return Err(Misuse::TooLong.into());
         }
         self.counters.add(Counter::CopiedBytes, data.len() as u64);
-        self.udp_emit(source, remote, frame.freeze()).map_err(|(_, misuse)| misuse.into())
+        self.udp_emit(source, remote, frame.freeze())
+            .map_err(|(_, misuse)| misuse.into())
     }
 
-    /// Sends the bytes of `frame` as a datagram, without copying them. A frame
+    /// Sends the bytes of `frame` as a datagram, without copying them. A socket
+    /// bound to any address sends an answer, to whom it received from last,
+    /// from the address that was asked (RFC 1122, 3.3.4.2), and everything else
+    /// from the address nearest to `remote`.
+    /// A frame
     /// with no other handle and 42 bytes of headroom (62 for IPv6) carries its
-    /// own headers; others get a second frame in front. What then finds no room
-    /// on its way to the device is dropped and counted, as datagrams are.
+    /// own headers; others get a second frame in front. A datagram that finds
+    /// no route or neighbour on its way out is dropped and counted.
     ///
     /// # Errors
-    /// The frame, and [`Error::Conn`] once after an ICMP error from the
+    /// The frame, and [`Error::WouldBlock`] when the queue towards the device
+    /// is full, [`Error::Conn`] once after an ICMP error from the
     /// [connected](Self::udp_connect) peer, [`Misuse::StaleHandle`],
     /// [`Misuse::BadDestination`], [`Misuse::NoSourceAddress`],
     /// [`Misuse::TooLong`] when it would not fit the link in one piece, or
@@ -209,9 +219,12 @@ impl Stack {
         if let Some(error) = socket.error.take() {
             return Err(error.into());
         }
-        let (address, port) = (socket.address, socket.port);
+        let (address, port) = (socket.source_for(remote), socket.port);
         if !is_destination(remote) {
             return Err(Misuse::BadDestination.into());
+        }
+        if self.outbox.is_full() {
+            return Err(Error::WouldBlock);
         }
         let headers = ip_header(remote.ip()) + UDP_HEADER;
         if len > usize::from(self.iface.caps().mtu).saturating_sub(headers) {
@@ -248,7 +261,15 @@ impl Stack {
         self.counters.inc(Counter::UdpOut);
         let now = self.now();
         // What cannot be sent has been counted; datagrams may get lost.
-        let _ = self.ip_send(now, source.ip(), remote.ip(), PROTOCOL_UDP, frame, rest, meta);
+        let _ = self.ip_send(
+            now,
+            source.ip(),
+            remote.ip(),
+            PROTOCOL_UDP,
+            frame,
+            rest,
+            meta,
+        );
         Ok(())
     }
 
@@ -272,7 +293,13 @@ impl Stack {
         };
         let pseudo = pseudo_sum(source.ip(), remote.ip(), len);
         let (check, checksum) = if self.iface.caps().tx_checksum {
-            (pseudo.fold(), TxChecksum::Partial { start: 0, offset: CHECKSUM_AT })
+            (
+                pseudo.fold(),
+                TxChecksum::Partial {
+                    start: 0,
+                    offset: CHECKSUM_AT,
+                },
+            )
         } else {
             let front = pseudo.add_bytes(header.as_bytes()).add_bytes(frame);
             let sum = rest.map_or(front, |rest| front.then(Sum::of(rest), frame.len()));
@@ -280,17 +307,25 @@ impl Stack {
             // all ones".
             (sum.finish_nonzero(), TxChecksum::Done)
         };
-        let header = UdpHeader { checksum: check.into(), ..header };
+        let header = UdpHeader {
+            checksum: check.into(),
+            ..header
+        };
         if let Some(room) = frame.push_front(UDP_HEADER) {
             room.copy_from_slice(header.as_bytes());
         }
-        TxMeta { checksum, gso: None }
+        TxMeta {
+            checksum,
+            gso: None,
+        }
     }
 
     /// Has `waker` woken, once, when a datagram or an error arrives. Without
     /// effect on a stale handle.
     pub fn udp_wake_on_recv(&mut self, id: UdpId, waker: &Waker) {
-        let Ok(socket) = self.udp.socket(id) else { return };
+        let Ok(socket) = self.udp.socket(id) else {
+            return;
+        };
         match &socket.waker {
             Some(kept) if kept.will_wake(waker) => {}
             _ => socket.waker = Some(waker.clone()),
@@ -311,7 +346,10 @@ impl Stack {
 
 impl super::Udp {
     fn open(&mut self, address: Option<IpAddr>, port: u16, options: UdpOptions) -> UdpId {
-        let options = UdpOptions { recv_datagrams: options.recv_datagrams.max(1), ..options };
+        let options = UdpOptions {
+            recv_datagrams: options.recv_datagrams.max(1),
+            ..options
+        };
         let index = match self.free.pop() {
             Some(index) => index,
             None => {
@@ -340,8 +378,13 @@ impl super::Udp {
     fn close(&mut self, id: UdpId) {
         let Ok(socket) = self.socket(id) else { return };
         let generation = socket.generation.wrapping_add(1);
-        let mut closed =
-            core::mem::replace(socket, Socket { generation, ..Socket::CLOSED });
+        let mut closed = core::mem::replace(
+            socket,
+            Socket {
+                generation,
+                ..Socket::CLOSED
+            },
+        );
         self.ports.remove(closed.port, id.index);
         self.free.push(id.index);
         closed.wake();
@@ -354,5 +397,9 @@ fn is_destination(remote: SocketAddr) -> bool {
 }
 
 fn ip_header(address: IpAddr) -> usize {
-    if address.is_ipv4() { IPV4_HEADER } else { IPV6_HEADER }
+    if address.is_ipv4() {
+        IPV4_HEADER
+    } else {
+        IPV6_HEADER
+    }
 }

@@ -5,7 +5,7 @@ use core::net::{IpAddr, SocketAddr};
 use pollwire_rings::{FrameBuf, Instant, RxChecksum, RxMeta};
 use zerocopy::FromBytes;
 
-use super::pseudo_sum;
+use super::{Datagram, pseudo_sum};
 use crate::ip::IpMeta;
 use crate::wire::icmpv4::PORT_UNREACHABLE;
 use crate::wire::{UDP_HEADER, UdpHeader};
@@ -45,7 +45,12 @@ impl Stack {
             Some(socket) => {
                 frame.truncate(usize::from(header.len.get()));
                 frame.trim_front(UDP_HEADER);
-                socket.push(frame.freeze(), from);
+                let to = (!ip.broadcast).then_some(ip.dst);
+                socket.push(Datagram {
+                    payload: frame.freeze(),
+                    from,
+                    to,
+                });
                 self.counters.inc(Counter::UdpIn);
                 return Ok(());
             }
@@ -84,8 +89,9 @@ impl Stack {
 fn check(ip: &IpMeta, frame: &FrameBuf, meta: RxMeta) -> Result<UdpHeader, DropReason> {
     let (header, _) = UdpHeader::read_from_prefix(frame).map_err(|_| DropReason::UdpTooShort)?;
     let datagram = frame.get(..usize::from(header.len.get()));
-    let datagram =
-        datagram.filter(|bytes| bytes.len() >= UDP_HEADER).ok_or(DropReason::UdpBadLength)?;
+    let datagram = datagram
+        .filter(|bytes| bytes.len() >= UDP_HEADER)
+        .ok_or(DropReason::UdpBadLength)?;
     if header.dst_port.get() == 0 {
         return Err(DropReason::UdpBadPort);
     }
@@ -98,7 +104,9 @@ fn check(ip: &IpMeta, frame: &FrameBuf, meta: RxMeta) -> Result<UdpHeader, DropR
         };
     }
     if meta.checksum == RxChecksum::Unknown
-        && !pseudo_sum(ip.src, ip.dst, header.len.get()).add_bytes(datagram).is_valid()
+        && !pseudo_sum(ip.src, ip.dst, header.len.get())
+            .add_bytes(datagram)
+            .is_valid()
     {
         return Err(DropReason::UdpBadChecksum);
     }

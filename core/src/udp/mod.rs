@@ -11,7 +11,7 @@ mod input;
 mod ports;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -46,7 +46,10 @@ pub struct UdpOptions {
 
 impl UdpOptions {
     /// 64 datagrams, 128 KiB.
-    pub const DEFAULT: Self = Self { recv_datagrams: 64, recv_bytes: 128 * 1024 };
+    pub const DEFAULT: Self = Self {
+        recv_datagrams: 64,
+        recv_bytes: 128 * 1024,
+    };
 }
 
 impl Default for UdpOptions {
@@ -59,6 +62,8 @@ impl Default for UdpOptions {
 struct Datagram {
     payload: FrameRef,
     from: SocketAddr,
+    /// The address of ours that it was sent to, if it was not for many.
+    to: Option<IpAddr>,
 }
 
 /// A bound socket, or the place of one.
@@ -70,6 +75,8 @@ struct Socket {
     open: bool,
     /// The only peer, when connected.
     remote: Option<SocketAddr>,
+    /// Who sent the datagram received last, and to which address of ours.
+    answering: Option<(SocketAddr, IpAddr)>,
     /// What an ICMP error said, told once.
     error: Option<ConnError>,
     options: UdpOptions,
@@ -89,6 +96,7 @@ impl Socket {
         generation: 0,
         open: false,
         remote: None,
+        answering: None,
         error: None,
         options: UdpOptions::DEFAULT,
         queue: VecDeque::new(),
@@ -107,16 +115,29 @@ impl Socket {
                 && self.held.saturating_add(slot) <= self.options.recv_bytes)
     }
 
-    fn push(&mut self, payload: FrameRef, from: SocketAddr) {
-        self.held += payload.slot_size();
-        self.queue.push_back(Datagram { payload, from });
+    fn push(&mut self, datagram: Datagram) {
+        self.held += datagram.payload.slot_size();
+        self.queue.push_back(datagram);
         self.wake();
     }
 
     fn pop(&mut self) -> Option<Datagram> {
         let datagram = self.queue.pop_front()?;
         self.held = self.held.saturating_sub(datagram.payload.slot_size());
+        self.answering = datagram.to.map(|to| (datagram.from, to));
         Some(datagram)
+    }
+
+    /// The source of datagrams to `remote`, if the socket has one.
+    ///
+    /// RFC 1122, 3.3.4.2: "If the datagram is sent in response to a received
+    /// datagram, the source address for the response SHOULD be the
+    /// specific-destination address of the request."
+    fn source_for(&self, remote: SocketAddr) -> Option<IpAddr> {
+        self.address.or(match self.answering {
+            Some((from, to)) if from == remote => Some(to),
+            _ => None,
+        })
     }
 
     fn wake(&mut self) {
@@ -139,7 +160,11 @@ pub(crate) struct Udp {
 impl Udp {
     /// No sockets yet; `key` is a secret of the boot.
     pub(crate) fn new(key: (u64, u64)) -> Self {
-        Self { sockets: Vec::new(), free: Vec::new(), ports: Ports::new(key.0 ^ key.1) }
+        Self {
+            sockets: Vec::new(),
+            free: Vec::new(),
+            ports: Ports::new(key.0 ^ key.1),
+        }
     }
 
     fn socket(&mut self, id: UdpId) -> Result<&mut Socket, Misuse> {
@@ -156,7 +181,11 @@ impl Udp {
         let index = ports
             .sockets(local.port())
             .map(|index| index as usize)
-            .find(|&index| sockets.get(index).is_some_and(|socket| socket.matches(local.ip())))?;
+            .find(|&index| {
+                sockets
+                    .get(index)
+                    .is_some_and(|socket| socket.matches(local.ip()))
+            })?;
         sockets.get_mut(index)
     }
 
@@ -176,9 +205,7 @@ fn pseudo_sum(src: IpAddr, dst: IpAddr, len: u16) -> Sum {
         (IpAddr::V4(src), IpAddr::V4(dst)) => {
             Sum::pseudo_v4(src.octets(), dst.octets(), PROTOCOL_UDP, len)
         }
-        (src, dst) => {
-            Sum::pseudo_v6(to_v6(src), to_v6(dst), PROTOCOL_UDP, u32::from(len))
-        }
+        (src, dst) => Sum::pseudo_v6(to_v6(src), to_v6(dst), PROTOCOL_UDP, u32::from(len)),
     }
 }
 

@@ -28,7 +28,11 @@ const FIRST_SIZE: usize = 8;
 impl Ports {
     /// An empty table.
     pub(super) fn new(secret: u64) -> Self {
-        Self { entries: Box::default(), len: 0, multiplier: secret | 1 }
+        Self {
+            entries: Box::default(),
+            len: 0,
+            multiplier: secret | 1,
+        }
     }
 
     fn mask(&self) -> usize {
@@ -60,7 +64,10 @@ impl Ports {
         if (self.len + 1) * 2 > self.entries.len() {
             self.grow();
         }
-        self.place(Entry { port, socket: socket + 1 });
+        self.place(Entry {
+            port,
+            socket: socket + 1,
+        });
         self.len += 1;
     }
 
