@@ -14,8 +14,8 @@ use crate::udp::tests::peer::{BROADCAST, OWN, PEER, Peer, datagram, icmp_message
 use crate::wire::icmpv4::{
     DEST_UNREACHABLE, ECHO_REPLY, ECHO_REQUEST, REDIRECT, SOURCE_QUENCH, TIME_EXCEEDED,
 };
-use crate::wire::ipv4::{PROTOCOL_ICMP, PROTOCOL_UDP};
-use crate::{ConnError, Counter, DropReason, Error};
+use crate::wire::ipv4::{PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP};
+use crate::{ConnError, Counter, DropReason, Error, TcpOptions};
 
 const ID: [u8; 4] = [0x12, 0x34, 0, 1];
 
@@ -139,6 +139,47 @@ fn rfc_1812_4_3_2_3_quotes_fill_576_bytes_options_included() {
         assert_eq!(rest, &body[..rest.len()]);
     }
     assert_eq!(host.count(Counter::CopiedBytes), 0);
+    host.finish();
+}
+
+#[test]
+fn errors_are_copied_only_where_their_headers_have_no_room() {
+    let mut host = Peer::new();
+    for (headroom, copied) in [(28, 0), (27, 37), (0, 37 + 37)] {
+        host.rx_headroom = headroom;
+        host.give_icmp(OWN, ECHO_REQUEST, 0, ID, b"in place");
+        assert_eq!(
+            host.take_one().body(),
+            icmp_message(ECHO_REPLY, 0, ID, b"in place")
+        );
+        host.give_udp(OWN, 4000, 9, b"anywhere?");
+        let error = host.take_one();
+        let sent = datagram(PEER, OWN, 4000, 9, b"anywhere?");
+        assert_eq!(quoted(error.body(), 3)[20..], sent);
+        assert_eq!(host.count(Counter::CopiedBytes), copied);
+    }
+    host.finish();
+}
+
+#[test]
+fn rfc_1122_4_2_3_9_errors_end_connections_being_opened() {
+    let mut host = Peer::new();
+    for (code, error) in [(3, ConnError::Refused), (1, ConnError::HostUnreachable)] {
+        let flow = host
+            .stack
+            .tcp_connect(peer(80), TcpOptions::DEFAULT)
+            .expect("opens");
+        let syn = host.take_one();
+        assert_eq!(syn.protocol(), PROTOCOL_TCP);
+        // RFC 5927, 4.1: an error that quotes another sequence number is not
+        // about this segment.
+        let mut forged = syn.ip[..28].to_vec();
+        forged[27] ^= 1;
+        host.give_icmp(OWN, DEST_UNREACHABLE, code, [0; 4], &forged);
+        assert_eq!(host.stack.tcp_try_connected(flow), Err(Error::WouldBlock));
+        host.give_icmp(OWN, DEST_UNREACHABLE, code, [0; 4], &syn.ip[..28]);
+        assert_eq!(host.stack.tcp_try_connected(flow), Err(Error::Conn(error)));
+    }
     host.finish();
 }
 

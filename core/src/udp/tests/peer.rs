@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::vec::Vec;
 
 use pollwire_offload::checksum::Sum;
-use pollwire_rings::{Caps, FrameBuf, Instant, RxBurst, RxMeta, TxBurst, TxMeta};
+use pollwire_rings::{Caps, FrameBuf, HEADROOM, Instant, RxBurst, RxMeta, TxBurst, TxMeta};
 use zerocopy::IntoBytes;
 
 use crate::iface::Ipv4Cidr;
@@ -51,6 +51,8 @@ impl Sent {
 pub(crate) struct Peer {
     pub(crate) stack: Stack,
     pub(crate) now: Instant,
+    /// Headroom of the frames that the device receives into.
+    pub(crate) rx_headroom: usize,
 }
 
 impl Peer {
@@ -80,6 +82,7 @@ impl Peer {
         let mut peer = Self {
             stack,
             now: Instant::from_secs(60),
+            rx_headroom: HEADROOM,
         };
         // Past the announcements of boot; then the neighbour makes itself known.
         peer.advance(Duration::from_secs(10));
@@ -117,7 +120,9 @@ impl Peer {
     }
 
     fn give_ethernet(&mut self, to: [u8; 6], ethertype: u16, payload: &[u8], meta: RxMeta) {
-        let mut frame = self.frame(&to);
+        let mut frame = self.frame(b"");
+        frame.reset(self.rx_headroom);
+        frame.extend_from_slice(&to);
         frame.extend_from_slice(&PEER_MAC);
         frame.extend_from_slice(&ethertype.to_be_bytes());
         frame.extend_from_slice(payload);
