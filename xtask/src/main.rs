@@ -23,7 +23,7 @@ usage: cargo xtask COMMAND
   image NAME --abi ABI     build unikernels/NAME; ABI is spt or hvt
   bench [--gate] [--plot]  compare with smoltcp; --gate only counts
                            instructions against their limits, --plot draws SVG
-  check                    the house limits: sizes, marks, unsafe, counters";
+  check                    the house limits: sizes, marks, counters, links";
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
