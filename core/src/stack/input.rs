@@ -8,17 +8,17 @@ use core::net::{IpAddr, Ipv4Addr};
 
 use pollwire_offload::checksum::Sum;
 use pollwire_rings::{FrameBuf, Instant, RxBurst, RxFrame, RxMeta};
+use zerocopy::FromBytes;
 
 use super::{IpMeta, Stack};
+use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4};
+use crate::wire::icmpv4::PROTOCOL_UNREACHABLE;
+use crate::wire::ipv4::{self, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP};
+use crate::wire::{ETHERNET_HEADER, EthernetHeader, IPV4_HEADER, Ipv4Header, UnicastV4};
 use crate::{Counter, DropReason};
 
-const ETHERNET: usize = 14;
-const IPV4: usize = 20;
-const TYPE_IPV4: [u8; 2] = [0x08, 0x00];
-const TYPE_ARP: [u8; 2] = [0x08, 0x06];
-const ICMP: u8 = 1;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
+/// The one group that every host belongs to (RFC 1112, 7.2).
+const ALL_HOSTS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1);
 
 impl Stack {
     /// Takes received packets through the stack, as far as they go without the
@@ -26,42 +26,58 @@ impl Stack {
     pub fn input(&mut self, now: Instant, burst: &mut RxBurst) {
         self.set_now(now);
         let mut first: Option<RxFrame> = None;
+        let mut whole = true;
         for piece in burst.drain() {
             let more = piece.meta.continues;
-            self.counters.add(Counter::BytesIn, piece.frame.len() as u64);
+            self.counters
+                .add(Counter::BytesIn, piece.frame.len() as u64);
             match first {
                 None => first = Some(piece),
-                // A packet of more pieces than fit is dropped by its length.
-                Some(_) => drop(self.rx_rest.try_push(piece.frame)),
+                Some(_) => whole &= self.rx_rest.try_push(piece.frame).is_ok(),
             }
             if more {
                 continue;
             }
-            if let Some(RxFrame { frame, meta }) = first.take() {
-                self.counters.inc(Counter::FramesIn);
-                if let Err(reason) = self.on_frame(now, frame, meta) {
-                    self.counters.drop(reason);
-                }
+            if let Some(packet) = first.take() {
+                self.on_packet(now, packet, core::mem::replace(&mut whole, true));
             }
-            self.rx_rest.clear();
+        }
+        // The device promised a piece that did not come with the burst.
+        if let Some(packet) = first.take() {
+            self.on_packet(now, packet, false);
+        }
+    }
+
+    /// Takes one packet; the only place where its drop is counted.
+    #[inline]
+    fn on_packet(&mut self, now: Instant, RxFrame { frame, meta }: RxFrame, whole: bool) {
+        self.counters.inc(Counter::FramesIn);
+        let verdict = if whole {
+            self.on_frame(now, frame, meta)
+        } else {
+            Err(DropReason::BadPieces)
+        };
+        if let Err(reason) = verdict {
+            self.counters.drop(reason);
         }
         self.rx_rest.clear();
     }
 
     #[inline]
     fn on_frame(&mut self, now: Instant, frame: FrameBuf, meta: RxMeta) -> Result<(), DropReason> {
-        let Some(header) = frame.first_chunk::<ETHERNET>() else {
+        let Ok((header, _)) = EthernetHeader::ref_from_prefix(&frame) else {
             return Err(DropReason::EthernetTooShort);
         };
-        let mine = header.first_chunk::<6>() == Some(&self.iface.caps().mac);
-        // The group bit: broadcast and multicast (IEEE 802.3, 3.2.3).
-        let group = header[0] & 1 != 0;
-        if !mine && !group {
+        let group = header.dst.is_multicast();
+        if !group && header.dst != self.iface.mac() {
             return Err(DropReason::EthernetNotForUs);
         }
-        match [header[12], header[13]] {
-            TYPE_IPV4 => self.on_ipv4(now, frame, meta, group),
-            TYPE_ARP => self.arp_input(now, frame),
+        if header.src.is_multicast() {
+            return Err(DropReason::EthernetBadSource);
+        }
+        match header.ethertype.get() {
+            ETHERTYPE_IPV4 => self.on_ipv4(now, frame, meta, group),
+            ETHERTYPE_ARP => self.arp_input(now, frame),
             _ => Err(DropReason::EthernetUnknownType),
         }
     }
@@ -74,40 +90,41 @@ impl Stack {
         meta: RxMeta,
         group: bool,
     ) -> Result<(), DropReason> {
-        frame.trim_front(ETHERNET);
-        let Some(ip) = frame.first_chunk::<IPV4>() else {
+        frame.trim_front(ETHERNET_HEADER);
+        let Some(bytes) = frame.first_chunk::<IPV4_HEADER>() else {
             return Err(DropReason::Ipv4TooShort);
         };
-        let total = usize::from(u16::from_be_bytes([ip[2], ip[3]]));
-        let src = Ipv4Addr::new(ip[12], ip[13], ip[14], ip[15]);
-        let dst = Ipv4Addr::new(ip[16], ip[17], ip[18], ip[19]);
-        let (protocol, ttl, ecn) = (ip[9], ip[8], ip[1] & 3);
-        let fragment = u16::from_be_bytes([ip[6], ip[7]]) & 0x3fff != 0;
-        let header_len = if ip[0] == 0x45 {
-            if !Sum::of_array(ip).is_valid() {
+        let header: Ipv4Header = zerocopy::transmute!(*bytes);
+        let header_len = if header.version_ihl == Ipv4Header::VERSION_IHL_PLAIN {
+            if !Sum::of_array(bytes).is_valid() {
                 return Err(DropReason::Ipv4BadChecksum);
             }
-            IPV4
+            IPV4_HEADER
         } else {
-            check_long_header(&frame)?
+            check_unusual_header(&header, &frame)?
         };
-        self.trim_to(&mut frame, total, header_len)?;
-        let broadcast = self.check_addresses(src, dst, group)?;
-        if fragment {
+        self.trim_to(&mut frame, usize::from(header.total_len.get()), header_len)?;
+        let broadcast = self.check_addresses(header.source(), header.destination(), group)?;
+        if header.is_fragment() {
             return Err(DropReason::FragmentsUnsupported);
         }
+        self.counters.inc(Counter::Ipv4In);
         frame.trim_front(header_len);
-        // 60 at most, by its four bits.
-        let header_len = u8::try_from(header_len).unwrap_or(u8::MAX);
-        let (src, dst) = (IpAddr::V4(src), IpAddr::V4(dst));
-        let ip = IpMeta { src, dst, ttl, header_len, ecn, broadcast };
-        match protocol {
-            TCP => self.tcp_input(now, &ip, frame, meta),
-            UDP => self.udp_input(now, &ip, frame, meta),
-            ICMP => self.icmp_input(now, &ip, frame),
+        let ip = IpMeta {
+            src: IpAddr::V4(header.source()),
+            dst: IpAddr::V4(header.destination()),
+            ttl: header.ttl,
+            // 60 at most, by its four bits.
+            header_len: u8::try_from(header_len).unwrap_or(u8::MAX),
+            ecn: header.tos & 3,
+            broadcast,
+        };
+        match header.protocol {
+            PROTOCOL_TCP => self.tcp_input(now, &ip, frame, meta),
+            PROTOCOL_UDP => self.udp_input(now, &ip, frame, meta),
+            PROTOCOL_ICMP => self.icmp_input(now, &ip, frame),
             _ => {
-                // RFC 1122, 3.2.2.1: "2 = protocol unreachable".
-                self.icmp_unreachable(now, &ip, 2, frame);
+                self.icmp_unreachable(now, &ip, PROTOCOL_UNREACHABLE, frame);
                 Err(DropReason::Ipv4UnknownProtocol)
             }
         }
@@ -135,10 +152,15 @@ impl Stack {
             piece.truncate(left);
             left -= piece.len();
         }
-        if left == 0 { Ok(()) } else { Err(DropReason::Ipv4BadTotalLength) }
+        if left == 0 {
+            Ok(())
+        } else {
+            Err(DropReason::Ipv4BadTotalLength)
+        }
     }
 
-    /// RFC 1122, 3.2.1.3. Returns whether the packet is for many.
+    /// Refuses addresses that cannot be (RFC 1122, 3.2.1.3). Returns whether
+    /// the packet is for many.
     #[inline]
     fn check_addresses(
         &self,
@@ -146,53 +168,54 @@ impl Stack {
         dst: Ipv4Addr,
         group: bool,
     ) -> Result<bool, DropReason> {
-        let high = src.octets()[0];
-        if high == 0 || high == 127 || high >= 224 {
+        if UnicastV4::new(src).is_none() || self.iface.is_broadcast(src) {
             return Err(DropReason::Ipv4BadSource);
         }
-        if self.iface.is_local(IpAddr::V4(dst)) {
-            // "a host MUST silently discard a datagram" whose link-layer address
-            // was for many while its IP address is not (RFC 1122, 3.3.6).
-            return if group { Err(DropReason::Ipv4UnicastInBroadcast) } else { Ok(false) };
+        // Answering would mean talking to ourselves without end.
+        if self.iface.is_local(IpAddr::V4(src)) {
+            return Err(DropReason::Ipv4OwnSource);
         }
-        if self.iface.is_broadcast(dst) || dst.is_multicast() {
+        if self.iface.is_local(IpAddr::V4(dst)) {
+            // RFC 1122, 3.3.6: "A host SHOULD silently discard a datagram that
+            // is received via a link-layer broadcast [...] but does not specify
+            // an IP multicast or broadcast destination address."
+            return if group {
+                Err(DropReason::Ipv4UnicastInBroadcast)
+            } else {
+                Ok(false)
+            };
+        }
+        if self.iface.is_broadcast(dst) || dst == ALL_HOSTS {
             return Ok(true);
         }
         Err(DropReason::Ipv4NotForUs)
     }
 }
 
-/// A header with options, or none at all. Options are checked and skipped;
-/// source routes are refused.
+/// A header with options, or none at all: returns its length. Options are
+/// walked and skipped; source routes are refused (RFC 7126, 4.3 and 4.4).
 #[cold]
-fn check_long_header(frame: &FrameBuf) -> Result<usize, DropReason> {
-    let first = frame.first().copied().unwrap_or(0);
-    let header_len = usize::from(first & 15) * 4;
-    if first >> 4 != 4 {
+fn check_unusual_header(header: &Ipv4Header, packet: &[u8]) -> Result<usize, DropReason> {
+    if header.version() != 4 {
         return Err(DropReason::Ipv4BadVersion);
     }
-    if header_len < IPV4 {
+    let header_len = header.header_len();
+    if header_len < IPV4_HEADER {
         return Err(DropReason::Ipv4BadHeaderLength);
     }
-    let header = frame.get(..header_len).ok_or(DropReason::Ipv4TooShort)?;
-    if !Sum::of(header).is_valid() {
+    let Some(bytes) = packet.get(..header_len) else {
+        return Err(DropReason::Ipv4BadHeaderLength);
+    };
+    if !Sum::of(bytes).is_valid() {
         return Err(DropReason::Ipv4BadChecksum);
     }
-    let mut options = header.get(IPV4..).unwrap_or_default();
-    while let [kind, rest @ ..] = options {
-        match *kind {
-            0 => break,
-            1 => options = rest,
-            // Loose and strict source routes (RFC 7126: "should be dropped").
-            131 | 137 => return Err(DropReason::Ipv4SourceRoute),
-            _ => {
-                let len = rest.first().map_or(0, |len| usize::from(*len));
-                if len < 2 {
-                    return Err(DropReason::Ipv4BadOptions);
-                }
-                options = options.get(len..).ok_or(DropReason::Ipv4BadOptions)?;
-            }
-        }
+    let options = bytes.get(IPV4_HEADER..).unwrap_or_default();
+    match ipv4::walk_options(options) {
+        None => Err(DropReason::Ipv4BadOptions),
+        Some(found) if found.source_route => Err(DropReason::Ipv4SourceRoute),
+        Some(_) => Ok(header_len),
     }
-    Ok(header_len)
 }
+
+#[cfg(test)]
+mod tests;

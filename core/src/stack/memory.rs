@@ -114,4 +114,7 @@ pub const BYTES_PER_FLOW: usize = size_of::<Hot>()
     + 2 * size_of::<Slot>()
     + size_of::<Link>();
 
-const _: () = assert!(BYTES_PER_FLOW <= 512, "an idle connection costs at most 512 bytes");
+const _: () = assert!(
+    BYTES_PER_FLOW <= 512,
+    "an idle connection costs at most 512 bytes"
+);

@@ -54,7 +54,11 @@ impl Stack {
             sum = sum.then(Sum::of(piece), len);
             len += piece.len();
         }
-        if sum.is_valid() { Ok(()) } else { Err(DropReason::TcpBadChecksum) }
+        if sum.is_valid() {
+            Ok(())
+        } else {
+            Err(DropReason::TcpBadChecksum)
+        }
     }
 
     /// The flow with this key: the last one again, most often.
@@ -62,14 +66,18 @@ impl Stack {
     pub(crate) fn find_flow(&mut self, key: &FlowKey) -> Option<u32> {
         let last = self.tcp.last as usize;
         if self.tcp.keys.get(last) == Some(key)
-            && self.tcp.hot.get(last).is_some_and(|hot| hot.state != TcpState::Closed)
+            && self
+                .tcp
+                .hot
+                .get(last)
+                .is_some_and(|hot| hot.state != TcpState::Closed)
         {
             return Some(self.tcp.last);
         }
         let keys = &self.tcp.keys;
-        let found = self
-            .flows
-            .lookup(self.flows.hash(key), |index| keys.get(index as usize) == Some(key))?;
+        let found = self.flows.lookup(self.flows.hash(key), |index| {
+            keys.get(index as usize) == Some(key)
+        })?;
         self.tcp.last = found;
         Some(found)
     }
@@ -88,7 +96,13 @@ impl Stack {
             self.end_flow(index, None);
             return self.on_stray_segment(now, ip, key, seg, &frame);
         }
-        let Self { tcp, pool, counters, rx_rest, .. } = self;
+        let Self {
+            tcp,
+            pool,
+            counters,
+            rx_rest,
+            ..
+        } = self;
         let (Some(hot), Some(cold), Some(key)) = (
             tcp.hot.get_mut(index as usize),
             tcp.cold.get_mut(index as usize),
@@ -97,7 +111,13 @@ impl Stack {
             return Err(DropReason::TcpNoFlow);
         };
         let mut tcb = crate::tcp::tcb::Tcb { hot, cold, key };
-        let mut env = Env { now, pool, nodes: &mut tcp.nodes, counters, rest: rx_rest };
+        let mut env = Env {
+            now,
+            pool,
+            nodes: &mut tcp.nodes,
+            counters,
+            rest: rx_rest,
+        };
         let verdict = tcb.on_segment(&mut env, seg, frame);
         tcp.touch(index);
         self.apply_outcome(now, index, verdict?)
@@ -118,7 +138,10 @@ impl Stack {
             Outcome::Ended(error) => self.end_flow(index, error),
             Outcome::Reject(seq) => self.send_reset_of(now, index, seq),
             Outcome::ResetPeer(seq, error) => {
-                self.send_reset_of(now, index, seq);
+                let hot = self.tcp.hot.get(index as usize);
+                if hot.is_some_and(|hot| hot.state != TcpState::SynSent) {
+                    self.send_reset_of(now, index, seq);
+                }
                 self.end_flow(index, Some(error));
             }
         }
@@ -127,17 +150,26 @@ impl Stack {
 
     /// A handshake is complete: a passive flow goes to its listener's queue.
     fn on_established(&mut self, now: Instant, index: u32) -> Result<(), DropReason> {
-        let Some(cold) = self.tcp.cold.get_mut(index as usize) else { return Ok(()) };
+        let Some(cold) = self.tcp.cold.get_mut(index as usize) else {
+            return Ok(());
+        };
         let Some(owner) = core::mem::take(&mut cold.listener).checked_sub(1) else {
             return Ok(());
         };
-        let Some(listener) = self.tcp.listeners.get_mut(owner as usize) else { return Ok(()) };
+        let Some(listener) = self.tcp.listeners.get_mut(owner as usize) else {
+            return Ok(());
+        };
         listener.half_open = listener.half_open.saturating_sub(1);
         if listener.open && listener.push(index) {
             cold.listener = owner + 1;
             return Ok(());
         }
-        let seq = self.tcp.hot.get(index as usize).map(|hot| hot.snd_nxt).unwrap_or_default();
+        let seq = self
+            .tcp
+            .hot
+            .get(index as usize)
+            .map(|hot| hot.snd_nxt)
+            .unwrap_or_default();
         self.send_reset_of(now, index, seq);
         self.end_flow(index, Some(ConnError::Aborted));
         Err(DropReason::TcpListenerFull)
@@ -146,7 +178,9 @@ impl Stack {
     /// RFC 6191 and RFC 9293, 3.10.7.4: a SYN may reopen a connection in
     /// TIME-WAIT when it is sure to be newer.
     fn may_reuse_time_wait(&self, index: u32, seg: &Segment) -> bool {
-        let Some(hot) = self.tcp.hot.get(index as usize) else { return false };
+        let Some(hot) = self.tcp.hot.get(index as usize) else {
+            return false;
+        };
         let newer = match (seg.timestamps, hot.has(flag::TIMESTAMPS)) {
             (Some((value, _)), true) => value.wrapping_sub(hot.ts_recent).cast_signed() > 0,
             _ => false,
@@ -170,7 +204,11 @@ impl Stack {
             return Err(DropReason::TcpNoFlow);
         }
         let local = key.local();
-        let listener = self.tcp.listeners.iter().position(|listener| listener.matches(local));
+        let listener = self
+            .tcp
+            .listeners
+            .iter()
+            .position(|listener| listener.matches(local));
         match listener {
             Some(listener) if seg.is_syn() => self.on_syn(now, key, listener, seg, frame),
             _ => {
@@ -203,14 +241,22 @@ impl Stack {
         if self.pool.available() < self.pool.capacity() / 8 {
             return Err(DropReason::TcpNoMemory);
         }
-        let index = self.open_flow(now, *key, &options).ok_or(DropReason::TcpNoFlowFree)?;
-        let Some(mut tcb) = self.tcp.tcb(index) else { return Err(DropReason::TcpNoFlow) };
+        let index = self
+            .open_flow(now, *key, &options)
+            .ok_or(DropReason::TcpNoFlowFree)?;
+        let Some(mut tcb) = self.tcp.tcb(index) else {
+            return Err(DropReason::TcpNoFlow);
+        };
         tcb.hot.state = TcpState::SynReceived;
         tcb.cold.listener = u32::try_from(listener).unwrap_or(u32::MAX - 1) + 1;
         tcb.hot.set(flag::EMBRYO);
         tcb.hot.snd_wnd = u32::from(seg.window);
         tcb.hot.snd_wl1 = seg.seq;
-        tcb.negotiate(seg, frame.get(MIN_HEADER..seg.header_len).unwrap_or_default(), now);
+        tcb.negotiate(
+            seg,
+            frame.get(MIN_HEADER..seg.header_len).unwrap_or_default(),
+            now,
+        );
         if let Some(owner) = self.tcp.listeners.get_mut(listener) {
             owner.half_open += 1;
         }
@@ -241,7 +287,10 @@ impl Stack {
         let ts_offset = self.tcp.secrets.timestamp_offset(&key);
         let headers = if key.is_v4() { 40 } else { 60 };
         let mss = self.iface.caps().mtu.saturating_sub(headers).max(88);
-        let frame = self.pool.frame_size().saturating_sub(pollwire_rings::HEADROOM);
+        let frame = self
+            .pool
+            .frame_size()
+            .saturating_sub(pollwire_rings::HEADROOM);
         let mss = mss.min(u16::try_from(frame).unwrap_or(u16::MAX));
         self.tcp.tcb(index)?.init(options, iss, ts_offset, mss, now);
         Some(index)
@@ -249,11 +298,15 @@ impl Stack {
 
     /// Ends a flow: off the table at once; the slot goes when no handle is left.
     pub(crate) fn end_flow(&mut self, index: u32, error: Option<ConnError>) {
-        let Some(key) = self.tcp.keys.get(index as usize).copied() else { return };
+        let Some(key) = self.tcp.keys.get(index as usize).copied() else {
+            return;
+        };
         let hash = self.flows.hash(&key);
         self.flows.remove(hash, index);
         self.timers.cancel(index);
-        let Some((mut tcb, nodes)) = self.tcp.tcb_and_nodes(index) else { return };
+        let Some((mut tcb, nodes)) = self.tcp.tcb_and_nodes(index) else {
+            return;
+        };
         if let Some(owner) = tcb.cold.listener.checked_sub(1) {
             tcb.cold.listener = 0;
             let handshaking = tcb.hot.state == TcpState::SynReceived;
@@ -296,7 +349,9 @@ impl Stack {
 
     /// RST for a segment of a flow that exists.
     pub(crate) fn send_reset_of(&mut self, now: Instant, index: u32, seq: SeqNum) {
-        let Some(key) = self.tcp.keys.get(index as usize).copied() else { return };
+        let Some(key) = self.tcp.keys.get(index as usize).copied() else {
+            return;
+        };
         let ack = self.tcp.hot.get(index as usize).map(|hot| hot.rcv_nxt);
         self.send_reset(now, &key, seq, ack);
     }
@@ -311,7 +366,9 @@ impl Stack {
     }
 
     fn send_reset(&mut self, now: Instant, key: &FlowKey, seq: SeqNum, ack: Option<SeqNum>) {
-        let Some(mut frame) = self.pool.alloc() else { return };
+        let Some(mut frame) = self.pool.alloc() else {
+            return;
+        };
         let fields = HeaderFields {
             seq,
             ack: ack.unwrap_or_default(),
@@ -339,14 +396,24 @@ impl Stack {
     ) {
         let (local, remote) = (key.local().ip(), key.remote().ip());
         // What cannot be sent has been counted; TCP's timers see to the rest.
-        let _ = self.ip_send(now, local, remote, PROTOCOL_TCP, frame, payload, TxMeta::default());
+        let _ = self.ip_send(
+            now,
+            local,
+            remote,
+            PROTOCOL_TCP,
+            frame,
+            payload,
+            TxMeta::default(),
+        );
     }
 
     /// Sends for every touched flow until the burst is full. Returns whether
     /// more is left for this turn.
     pub(crate) fn tcp_output(&mut self, now: Instant, tx: &mut TxBurst) -> bool {
         while tx.has_room(4) {
-            let Some(index) = self.tcp.pop_touched() else { return false };
+            let Some(index) = self.tcp.pop_touched() else {
+                return false;
+            };
             if self.flow_output(now, index, tx) == Stop::Full {
                 self.tcp.touch(index);
                 return true;
@@ -360,7 +427,13 @@ impl Stack {
         let link = self.link_of(now, index);
         let mut unresolved: Option<Unresolved> = None;
         let caps = *self.iface.caps();
-        let Self { tcp, pool, counters, rx_rest, .. } = self;
+        let Self {
+            tcp,
+            pool,
+            counters,
+            rx_rest,
+            ..
+        } = self;
         let (Some(hot), Some(cold), Some(key)) = (
             tcp.hot.get_mut(index as usize),
             tcp.cold.get_mut(index as usize),
@@ -369,8 +442,19 @@ impl Stack {
             return Stop::Done;
         };
         let mut tcb = crate::tcp::tcb::Tcb { hot, cold, key };
-        let mut env = Env { now, pool, nodes: &mut tcp.nodes, counters, rest: rx_rest };
-        let mut sink = Sink { tx, caps: &caps, link, unresolved: &mut unresolved };
+        let mut env = Env {
+            now,
+            pool,
+            nodes: &mut tcp.nodes,
+            counters,
+            rest: rx_rest,
+        };
+        let mut sink = Sink {
+            tx,
+            caps: &caps,
+            link,
+            unresolved: &mut unresolved,
+        };
         let stop = tcb.poll_transmit(&mut env, &mut sink);
         if let Some(deadline) = tcb.deadline() {
             self.timers.arm(index, deadline);
@@ -402,7 +486,13 @@ impl Stack {
     /// Runs the timers that are due; output follows for those flows.
     pub(crate) fn tcp_expire(&mut self, now: Instant) {
         while let Some(index) = self.timers.pop_due(now) {
-            let Self { tcp, pool, counters, rx_rest, .. } = self;
+            let Self {
+                tcp,
+                pool,
+                counters,
+                rx_rest,
+                ..
+            } = self;
             let (Some(hot), Some(cold), Some(key)) = (
                 tcp.hot.get_mut(index as usize),
                 tcp.cold.get_mut(index as usize),
@@ -414,7 +504,13 @@ impl Stack {
                 continue;
             }
             let mut tcb = crate::tcp::tcb::Tcb { hot, cold, key };
-            let mut env = Env { now, pool, nodes: &mut tcp.nodes, counters, rest: rx_rest };
+            let mut env = Env {
+                now,
+                pool,
+                nodes: &mut tcp.nodes,
+                counters,
+                rest: rx_rest,
+            };
             let outcome = tcb.on_timer(&mut env);
             tcp.touch(index);
             // A timer's outcome drops no packet.
@@ -431,8 +527,12 @@ impl Stack {
                 .hot
                 .get(index as usize)
                 .is_some_and(|hot| hot.state == TcpState::SynSent);
-            let Some(key) = self.tcp.keys.get(index as usize) else { return };
-            let core::net::IpAddr::V4(remote) = key.remote().ip() else { continue };
+            let Some(key) = self.tcp.keys.get(index as usize) else {
+                return;
+            };
+            let core::net::IpAddr::V4(remote) = key.remote().ip() else {
+                continue;
+            };
             if opening && self.iface.next_hop(remote) == Some(address) {
                 self.end_flow(index, Some(ConnError::HostUnreachable));
             }
@@ -444,8 +544,12 @@ impl Stack {
     /// SHOULD abort; RFC 5461 lets them do so only before the connection is
     /// open.
     pub(crate) fn tcp_icmp_error(&mut self, key: &FlowKey, seq: u32, error: ConnError) {
-        let Some(index) = self.find_flow(key) else { return };
-        let Some(hot) = self.tcp.hot.get(index as usize) else { return };
+        let Some(index) = self.find_flow(key) else {
+            return;
+        };
+        let Some(hot) = self.tcp.hot.get(index as usize) else {
+            return;
+        };
         let seq = SeqNum::new(seq);
         let in_flight = seq.at_or_after(hot.snd_una) && seq.before(hot.snd_nxt);
         if hot.state == TcpState::SynSent && in_flight {

@@ -88,7 +88,11 @@ impl Tcb<'_> {
     fn on_ack_in_recovery(&mut self, env: &mut Env<'_>, acked: u32) {
         if !self.hot.has(flag::SACK) {
             let beyond = acked.saturating_sub(u32::from(self.hot.mss));
-            self.hot.sacked = self.hot.sacked.saturating_sub(beyond).min(self.hot.flight());
+            self.hot.sacked = self
+                .hot
+                .sacked
+                .saturating_sub(beyond)
+                .min(self.hot.flight());
         }
         self.maybe_leave_recovery();
         if self.hot.has(flag::FAST_RECOVERY) {
@@ -104,15 +108,25 @@ impl Tcb<'_> {
     fn drop_acked(&mut self, env: &mut Env<'_>, ack: SeqNum) -> Option<Instant> {
         let mut sent_at = None;
         while let Some(id) = self.hot.send.head {
-            let Some(node) = env.nodes.get_mut(id) else { break };
+            let Some(node) = env.nodes.get_mut(id) else {
+                break;
+            };
             if node.seq.at_or_after(ack) {
                 break;
             }
             let gone = ack.bytes_since(node.seq).min(node.len);
             if node.marks & (SACKED | LOST | RETRANSMITTED) != 0 {
                 let (marks, flow) = (node.marks, &mut *self.hot);
-                flow.sacked -= if marks & SACKED != 0 { gone.min(flow.sacked) } else { 0 };
-                flow.lost -= if marks & LOST != 0 { gone.min(flow.lost) } else { 0 };
+                flow.sacked -= if marks & SACKED != 0 {
+                    gone.min(flow.sacked)
+                } else {
+                    0
+                };
+                flow.lost -= if marks & LOST != 0 {
+                    gone.min(flow.lost)
+                } else {
+                    0
+                };
                 let again = if marks & RETRANSMITTED != 0 { gone } else { 0 };
                 flow.retransmitted -= again.min(flow.retransmitted);
             }
@@ -182,6 +196,7 @@ impl Tcb<'_> {
             self.hot.rtx_at = Instant::ZERO;
         }
         if self.hot.flight() > 0 {
+            self.forget_retransmission(env);
             self.mark_head_lost(env);
             self.restart_rtx(env);
         }

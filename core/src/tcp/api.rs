@@ -6,11 +6,11 @@ use core::task::Waker;
 
 use pollwire_rings::{FrameBuf, FrameRef};
 
+use super::Env;
 use super::listen::{ListenOptions, Listener};
 use super::options::TcpOptions;
 use super::table::{FlowId, ListenerId};
 use super::tcb::{Tcb, TcpState, flag};
-use super::Env;
 use crate::{ConnError, Error, FlowKey, Misuse, Stack};
 
 /// What a task waits for.
@@ -73,8 +73,15 @@ impl Stack {
             }
             None => self.tcp.listeners.push(listener),
         }
-        let generation = self.tcp.listeners.get(index).map_or(0, |new| new.generation);
-        Ok(ListenerId { index: u32::try_from(index).unwrap_or(u32::MAX), generation })
+        let generation = self
+            .tcp
+            .listeners
+            .get(index)
+            .map_or(0, |new| new.generation);
+        Ok(ListenerId {
+            index: u32::try_from(index).unwrap_or(u32::MAX),
+            generation,
+        })
     }
 
     fn listen_conflict(&self, address: Option<IpAddr>, port: u16) -> bool {
@@ -113,7 +120,10 @@ impl Stack {
     pub fn tcp_listener_addr(&mut self, id: ListenerId) -> Result<SocketAddr, Misuse> {
         let listener = self.listener(id)?;
         let any = IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED);
-        Ok(SocketAddr::new(listener.address.unwrap_or(any), listener.port))
+        Ok(SocketAddr::new(
+            listener.address.unwrap_or(any),
+            listener.port,
+        ))
     }
 
     /// Takes the oldest connection that waits to be accepted.
@@ -121,12 +131,18 @@ impl Stack {
     /// # Errors
     /// [`Error::WouldBlock`] when none waits; [`Misuse::StaleHandle`].
     pub fn tcp_try_accept(&mut self, id: ListenerId) -> Result<FlowId, Error> {
-        let index = self.listener(id)?.accepted.pop_front().ok_or(Error::WouldBlock)?;
+        let index = self
+            .listener(id)?
+            .accepted
+            .pop_front()
+            .ok_or(Error::WouldBlock)?;
         let tcb = self.tcp.tcb(index).ok_or(Misuse::StaleHandle)?;
         tcb.cold.listener = 0;
         tcb.hot.clear(flag::EMBRYO);
         tcb.hot.set(flag::OWNED);
-        self.tcp.handle(index).ok_or(Error::Misuse(Misuse::StaleHandle))
+        self.tcp
+            .handle(index)
+            .ok_or(Error::Misuse(Misuse::StaleHandle))
     }
 
     /// Has `waker` woken when a connection waits to be accepted.
@@ -138,11 +154,16 @@ impl Stack {
 
     /// Closes a listener. Connections that nobody accepted are reset.
     pub fn tcp_close_listener(&mut self, id: ListenerId) {
-        let Ok(listener) = self.listener(id) else { return };
+        let Ok(listener) = self.listener(id) else {
+            return;
+        };
         listener.open = false;
         let waker = listener.waker.take();
-        while let Some(index) =
-            self.tcp.listeners.get_mut(id.index as usize).and_then(|old| old.accepted.pop_front())
+        while let Some(index) = self
+            .tcp
+            .listeners
+            .get_mut(id.index as usize)
+            .and_then(|old| old.accepted.pop_front())
         {
             self.reset_and_end(index, ConnError::Aborted);
         }
@@ -172,7 +193,9 @@ impl Stack {
                 }
                 local.ip()
             }
-            _ => self.source_for(remote.ip()).ok_or(Misuse::NoSourceAddress)?,
+            _ => self
+                .source_for(remote.ip())
+                .ok_or(Misuse::NoSourceAddress)?,
         };
         let key = match options.local.map_or(0, |local| local.port()) {
             0 => self.ephemeral_key(source, remote)?,
@@ -185,7 +208,9 @@ impl Stack {
             }
         };
         let now = self.now();
-        let index = self.open_flow(now, key, &options).ok_or(Misuse::NoFlowFree)?;
+        let index = self
+            .open_flow(now, key, &options)
+            .ok_or(Misuse::NoFlowFree)?;
         let tcb = self.tcp.tcb(index).ok_or(Misuse::NoFlowFree)?;
         tcb.hot.state = TcpState::SynSent;
         tcb.hot.set(flag::OWNED);
@@ -224,13 +249,27 @@ impl Stack {
     fn tcb_env(&mut self, id: FlowId) -> Result<(Tcb<'_>, Env<'_>), Misuse> {
         let index = self.tcp.resolve(id)? as usize;
         let now = self.now();
-        let Self { tcp, pool, counters, rx_rest, .. } = self;
-        let (Some(hot), Some(cold), Some(key)) =
-            (tcp.hot.get_mut(index), tcp.cold.get_mut(index), tcp.keys.get(index))
-        else {
+        let Self {
+            tcp,
+            pool,
+            counters,
+            rx_rest,
+            ..
+        } = self;
+        let (Some(hot), Some(cold), Some(key)) = (
+            tcp.hot.get_mut(index),
+            tcp.cold.get_mut(index),
+            tcp.keys.get(index),
+        ) else {
             return Err(Misuse::StaleHandle);
         };
-        let env = Env { now, pool, nodes: &mut tcp.nodes, counters, rest: rx_rest };
+        let env = Env {
+            now,
+            pool,
+            nodes: &mut tcp.nodes,
+            counters,
+            rest: rx_rest,
+        };
         Ok((Tcb { hot, cold, key }, env))
     }
 
@@ -353,9 +392,12 @@ impl Stack {
     /// in the background. With unread data the peer is told by RST that it was
     /// lost (RFC 2525, 2.17).
     pub fn tcp_close(&mut self, id: FlowId) {
-        let Ok((mut tcb, mut env)) = self.tcb_env(id) else { return };
+        let Ok((mut tcb, mut env)) = self.tcb_env(id) else {
+            return;
+        };
         let unread = !tcb.hot.recv.is_empty() && !tcb.hot.has(flag::READ_SHUT);
-        tcb.hot.clear(flag::OWNED | flag::WAIT_READ | flag::WAIT_WRITE);
+        tcb.hot
+            .clear(flag::OWNED | flag::WAIT_READ | flag::WAIT_WRITE);
         tcb.cold.read_waker = None;
         tcb.cold.write_waker = None;
         let state = tcb.hot.state;
@@ -377,7 +419,9 @@ impl Stack {
 
     /// Ends the connection by RST and gives the handle up.
     pub fn tcp_abort(&mut self, id: FlowId) {
-        let Ok((tcb, _)) = self.tcb_env(id) else { return };
+        let Ok((tcb, _)) = self.tcb_env(id) else {
+            return;
+        };
         tcb.hot.clear(flag::OWNED);
         match tcb.hot.state {
             TcpState::Closed => self.tcp.release(id.index),
@@ -387,7 +431,12 @@ impl Stack {
     }
 
     pub(crate) fn reset_and_end(&mut self, index: u32, error: ConnError) {
-        let seq = self.tcp.hot.get(index as usize).map(|hot| hot.snd_nxt).unwrap_or_default();
+        let seq = self
+            .tcp
+            .hot
+            .get(index as usize)
+            .map(|hot| hot.snd_nxt)
+            .unwrap_or_default();
         let now = self.now();
         self.send_reset_of(now, index, seq);
         if let Some(tcb) = self.tcp.tcb(index) {

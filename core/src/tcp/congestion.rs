@@ -26,7 +26,11 @@ impl Tcb<'_> {
             // Slow start. RFC 3465's limit of 2*SMSS per ACK is meant against
             // misbehaving receivers; it would punish stretch ACKs, which every
             // receive-coalescing peer sends.
-            self.hot.cwnd = self.hot.cwnd.saturating_add(acked).min(self.cold.ssthresh.max(mss));
+            self.hot.cwnd = self
+                .hot
+                .cwnd
+                .saturating_add(acked)
+                .min(self.cold.ssthresh.max(mss));
             return;
         }
         // Congestion avoidance by bytes (RFC 3465, 2.1).
@@ -40,8 +44,7 @@ impl Tcb<'_> {
     /// RFC 5681, 3.1, equation 4: ssthresh = max (FlightSize / 2, 2*SMSS).
     pub(crate) fn halve_threshold(&mut self) {
         let mss = u32::from(self.hot.mss);
-        let outstanding = self.hot.flight().saturating_sub(self.hot.sacked);
-        self.cold.ssthresh = (outstanding.max(self.hot.flight() / 2) / 2).max(2 * mss);
+        self.cold.ssthresh = (self.hot.flight() / 2).max(2 * mss);
         self.cold.bytes_acked = 0;
     }
 }

@@ -71,10 +71,7 @@ pub(crate) fn syn_options(
 }
 
 /// Options of any other segment: timestamps, then SACK blocks.
-pub(crate) fn plain_options(
-    timestamps: Option<(u32, u32)>,
-    blocks: &[(u32, u32)],
-) -> OptionBytes {
+pub(crate) fn plain_options(timestamps: Option<(u32, u32)>, blocks: &[(u32, u32)]) -> OptionBytes {
     let mut out = OptionBytes::new();
     if let Some((value, echo)) = timestamps {
         out.extend([1, 1, 8, 10]);
@@ -99,7 +96,9 @@ pub(crate) fn plain_options(
 #[inline]
 pub(crate) fn write_tcp(out: &mut [u8], key: &FlowKey, fields: &HeaderFields, options: &[u8]) {
     let words = u8::try_from((TCP + options.len()) / 4).unwrap_or(5);
-    let Some((fixed, rest)) = out.split_first_chunk_mut::<TCP>() else { return };
+    let Some((fixed, rest)) = out.split_first_chunk_mut::<TCP>() else {
+        return;
+    };
     fixed[0..2].copy_from_slice(&key.local_port().to_be_bytes());
     fixed[2..4].copy_from_slice(&key.remote_port().to_be_bytes());
     fixed[4..8].copy_from_slice(&fields.seq.raw().to_be_bytes());
@@ -108,9 +107,11 @@ pub(crate) fn write_tcp(out: &mut [u8], key: &FlowKey, fields: &HeaderFields, op
     fixed[13] = fields.flags;
     fixed[14..16].copy_from_slice(&fields.window.to_be_bytes());
     fixed[16..20].copy_from_slice(&[0; 4]);
-    if let (Some(fast), Some((value, echo)), true) =
-        (rest.first_chunk_mut::<12>(), fields.timestamps, options.len() == 12)
-    {
+    if let (Some(fast), Some((value, echo)), true) = (
+        rest.first_chunk_mut::<12>(),
+        fields.timestamps,
+        options.len() == 12,
+    ) {
         fast[0..4].copy_from_slice(&[1, 1, 8, 10]);
         fast[4..8].copy_from_slice(&value.to_be_bytes());
         fast[8..12].copy_from_slice(&echo.to_be_bytes());
@@ -123,9 +124,12 @@ pub(crate) fn write_tcp(out: &mut [u8], key: &FlowKey, fields: &HeaderFields, op
 #[inline]
 pub(crate) fn pseudo_sum(key: &FlowKey, tcp_len: usize) -> Sum {
     match (key.local_v4(), key.remote_v4()) {
-        (Some(local), Some(remote)) => {
-            Sum::pseudo_v4(local, remote, PROTOCOL_TCP, u16::try_from(tcp_len).unwrap_or(0))
-        }
+        (Some(local), Some(remote)) => Sum::pseudo_v4(
+            local,
+            remote,
+            PROTOCOL_TCP,
+            u16::try_from(tcp_len).unwrap_or(0),
+        ),
         _ => Sum::pseudo_v6(
             key.local_bytes(),
             key.remote_bytes(),
@@ -157,33 +161,49 @@ pub(crate) fn write_all(
 ) -> TxMeta {
     let at = transport_at(key);
     let (Payload::Summed(payload_len, _) | Payload::Offloaded(payload_len)) = payload;
-    let Some((front, tcp)) = out.split_at_mut_checked(at) else { return TxMeta::default() };
+    let Some((front, tcp)) = out.split_at_mut_checked(at) else {
+        return TxMeta::default();
+    };
     write_tcp(tcp, key, fields, options);
     let tcp_len = tcp.len() + payload_len;
     let pseudo = pseudo_sum(key, tcp_len);
     let (check, checksum) = match payload {
-        Payload::Summed(_, sum) => {
-            (pseudo.add_bytes(tcp).then(sum, 0).finish(), TxChecksum::Done)
-        }
+        Payload::Summed(_, sum) => (
+            pseudo.add_bytes(tcp).then(sum, 0).finish(),
+            TxChecksum::Done,
+        ),
         Payload::Offloaded(_) => {
             let start = u16::try_from(at).unwrap_or(0);
-            (pseudo.fold(), TxChecksum::Partial { start, offset: CHECKSUM_AT })
+            (
+                pseudo.fold(),
+                TxChecksum::Partial {
+                    start,
+                    offset: CHECKSUM_AT,
+                },
+            )
         }
     };
     if let Some(field) = tcp.get_mut(16..18) {
         field.copy_from_slice(&check.to_be_bytes());
     }
     write_link_and_ip(front, link, key, tcp_len);
-    TxMeta { checksum, gso: None }
+    TxMeta {
+        checksum,
+        gso: None,
+    }
 }
 
 #[inline]
 fn write_link_and_ip(front: &mut [u8], link: &[u8; 14], key: &FlowKey, tcp_len: usize) {
-    let Some((ethernet, ip)) = front.split_first_chunk_mut::<ETHERNET>() else { return };
+    let Some((ethernet, ip)) = front.split_first_chunk_mut::<ETHERNET>() else {
+        return;
+    };
     *ethernet = *link;
-    if let (Some(local), Some(remote), Some(ip)) =
-        (key.local_v4(), key.remote_v4(), ip.first_chunk_mut::<IPV4>())
-    {
+    if let (Some(local), Some(remote), Some(ip)) = (
+        key.local_v4(),
+        key.remote_v4(),
+        ip.first_chunk_mut::<IPV4>(),
+    ) {
         let total = u16::try_from(IPV4 + tcp_len).unwrap_or(u16::MAX);
         // RFC 6864, 4.1: with DF set and never a fragment, the identification
         // may be anything.

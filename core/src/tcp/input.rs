@@ -141,7 +141,11 @@ impl Tcb<'_> {
         if self.hot.state == TcpState::TimeWait && seg.has(FIN) {
             self.cold.misc_at = env.now.plus_nanos(TIME_WAIT_NANOS);
         }
-        if seg.seq_len() > 0 && !seg.has(SYN) { self.ack_now() } else { self.challenge(env, seg) }
+        if seg.seq_len() > 0 && !seg.has(SYN) {
+            self.ack_now()
+        } else {
+            self.challenge(env, seg)
+        }
         Err(DropReason::TcpOutOfWindow)
     }
 
@@ -184,12 +188,7 @@ impl Tcb<'_> {
         }
     }
 
-    fn on_handshake_ack(
-        &mut self,
-        env: &mut Env<'_>,
-        seg: &Segment,
-        frame: FrameBuf,
-    ) -> Verdict {
+    fn on_handshake_ack(&mut self, env: &mut Env<'_>, seg: &Segment, frame: FrameBuf) -> Verdict {
         let good = seg.ack.after(self.hot.snd_una) && seg.ack.at_or_before(self.hot.snd_nxt);
         if !good {
             return Ok(Outcome::Reject(seg.ack));
@@ -204,7 +203,11 @@ impl Tcb<'_> {
     /// The handshake is complete: our SYN is acknowledged.
     pub(crate) fn enter_established(&mut self, env: &mut Env<'_>, seg: &Segment) {
         let closed = self.hot.has(flag::FIN_QUEUED);
-        self.hot.state = if closed { TcpState::FinWait1 } else { TcpState::Established };
+        self.hot.state = if closed {
+            TcpState::FinWait1
+        } else {
+            TcpState::Established
+        };
         self.hot.snd_una = seg.ack;
         // RFC 7323, 2.2: the window of a SYN is not scaled; this is not one.
         let shift = if seg.has(SYN) { 0 } else { self.hot.snd_scale };
@@ -220,7 +223,9 @@ impl Tcb<'_> {
                 self.hot.rtt.sample((u64::from(millis) * 1000).max(100));
             }
         } else if first_try && self.cold.stuck_since != Instant::ZERO {
-            self.hot.rtt.sample(env.now.nanos_since(self.cold.stuck_since) / 1000);
+            self.hot
+                .rtt
+                .sample(env.now.nanos_since(self.cold.stuck_since) / 1000);
         }
         self.hot.rtt.backoff = 0;
         self.hot.rtx_at = Instant::ZERO;

@@ -17,7 +17,10 @@ pub(crate) struct Secrets {
 
 impl Secrets {
     pub(crate) fn new(mut next: impl FnMut() -> u64) -> Self {
-        Self { isn: (next(), next()), timestamps: (next(), next()) }
+        Self {
+            isn: (next(), next()),
+            timestamps: (next(), next()),
+        }
     }
 
     fn hash(key: (u64, u64), flow: &FlowKey) -> u64 {
@@ -29,7 +32,10 @@ impl Secrets {
     /// RFC 6528, 3: "ISN = M + F(localip, localport, remoteip, remoteport,
     /// secretkey)", with M a timer of 4 microseconds.
     pub(crate) fn isn(&self, now: Instant, flow: &FlowKey) -> SeqNum {
-        #[expect(clippy::cast_possible_truncation, reason = "a clock modulo 2^32, by the RFC")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "a clock modulo 2^32, by the RFC"
+        )]
         let clock = (now.as_micros() / 4) as u32;
         #[expect(clippy::cast_possible_truncation, reason = "half of the hash")]
         let offset = Self::hash(self.isn, flow) as u32;

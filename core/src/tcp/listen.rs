@@ -18,7 +18,10 @@ pub struct ListenOptions {
 
 impl ListenOptions {
     /// A backlog of 128.
-    pub const DEFAULT: Self = Self { backlog: 128, tcp: TcpOptions::DEFAULT };
+    pub const DEFAULT: Self = Self {
+        backlog: 128,
+        tcp: TcpOptions::DEFAULT,
+    };
 }
 
 impl Default for ListenOptions {
@@ -45,7 +48,10 @@ pub(crate) struct Listener {
 
 impl Listener {
     pub(crate) fn new(address: Option<IpAddr>, port: u16, options: ListenOptions) -> Self {
-        let options = ListenOptions { backlog: options.backlog.max(1), ..options };
+        let options = ListenOptions {
+            backlog: options.backlog.max(1),
+            ..options
+        };
         Self {
             address,
             port,

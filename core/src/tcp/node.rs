@@ -96,7 +96,10 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    pub(crate) const EMPTY: Self = Self { head: None, tail: None };
+    pub(crate) const EMPTY: Self = Self {
+        head: None,
+        tail: None,
+    };
 
     pub(crate) fn is_empty(&self) -> bool {
         self.head.is_none()
@@ -114,7 +117,12 @@ pub(crate) struct Nodes {
 
 impl Nodes {
     pub(crate) fn new(slab: Region<Node>) -> Self {
-        Self { slab, free: None, fresh: 0, in_use: 0 }
+        Self {
+            slab,
+            free: None,
+            fresh: 0,
+            in_use: 0,
+        }
     }
 
     pub(crate) fn in_use(&self) -> usize {
@@ -156,7 +164,9 @@ impl Nodes {
                 id
             }
             None => {
-                let Some(id) = NodeId::new(self.fresh + 1) else { return Err(frame) };
+                let Some(id) = NodeId::new(self.fresh + 1) else {
+                    return Err(frame);
+                };
                 if self.fresh as usize >= self.slab.len() {
                     return Err(frame);
                 }
@@ -164,7 +174,9 @@ impl Nodes {
                 id
             }
         };
-        let Some(node) = self.get_mut(id) else { return Err(frame) };
+        let Some(node) = self.get_mut(id) else {
+            return Err(frame);
+        };
         node.len = u32::try_from(frame.len()).unwrap_or(0);
         node.seq = seq;
         node.next = None;
@@ -238,12 +250,17 @@ impl Nodes {
     /// `false`, and no change, when no node is left.
     pub(crate) fn split(&mut self, queue: &mut Queue, id: NodeId, len: u32) -> bool {
         let Some((seq, frame, push, sent_at, marks)) = self.get(id).and_then(|node| {
-            let rest = node.frame.as_ref()?.slice(len as usize, node.len as usize)?;
+            let rest = node
+                .frame
+                .as_ref()?
+                .slice(len as usize, node.len as usize)?;
             Some((node.seq + len, rest, node.push, node.sent_at, node.marks))
         }) else {
             return false;
         };
-        let Ok(rest) = self.alloc(seq, frame) else { return false };
+        let Ok(rest) = self.alloc(seq, frame) else {
+            return false;
+        };
         if let Some(node) = self.get_mut(rest) {
             node.push = push;
             node.sent_at = sent_at;

@@ -50,7 +50,11 @@ impl Tcb<'_> {
     /// Takes over options that can change at any time.
     pub(crate) fn apply(&mut self, options: &TcpOptions) {
         let millis = |time: Option<core::time::Duration>, least: u32| {
-            time.map_or(0, |time| u32::try_from(time.as_millis()).unwrap_or(u32::MAX).max(least))
+            time.map_or(0, |time| {
+                u32::try_from(time.as_millis())
+                    .unwrap_or(u32::MAX)
+                    .max(least)
+            })
         };
         self.cold.keepalive_ms = millis(options.keepalive, 1000);
         self.cold.user_timeout_ms = millis(options.user_timeout, 1);
@@ -107,9 +111,7 @@ impl Tcb<'_> {
         frame: FrameBuf,
     ) -> Result<Outcome, DropReason> {
         let acks_syn = seg.has(ACK);
-        if acks_syn
-            && (seg.ack.at_or_before(self.cold.iss) || seg.ack.after(self.hot.snd_nxt))
-        {
+        if acks_syn && (seg.ack.at_or_before(self.cold.iss) || seg.ack.after(self.hot.snd_nxt)) {
             if seg.has(RST) {
                 return Err(DropReason::TcpBadAck);
             }
@@ -147,5 +149,7 @@ impl Tcb<'_> {
 
 /// The smallest window scale that can express `limit` (RFC 7323, 2.2).
 fn scale_for(limit: u32) -> u8 {
-    (0..14).find(|shift| limit >> shift <= u32::from(u16::MAX)).unwrap_or(14)
+    (0..14)
+        .find(|shift| limit >> shift <= u32::from(u16::MAX))
+        .unwrap_or(14)
 }

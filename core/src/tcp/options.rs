@@ -37,7 +37,10 @@ impl TcpOptions {
     /// The same with Nagle's algorithm off.
     #[must_use]
     pub const fn nodelay(self) -> Self {
-        Self { nodelay: true, ..self }
+        Self {
+            nodelay: true,
+            ..self
+        }
     }
 }
 

@@ -77,7 +77,7 @@ impl Tcb<'_> {
     }
 
     fn transmit(&mut self, env: &mut Env<'_>, sink: &mut Sink<'_>) -> Stop {
-        if self.hot.has(flag::SEND_SYN) {
+        if self.hot.has(flag::SEND_SYN) && self.hot.state != TcpState::Closed {
             return self.send_syn(env, sink);
         }
         if !self.hot.state.is_synchronized() {
@@ -116,19 +116,23 @@ impl Tcb<'_> {
             let pipe = self.hot.pipe();
             let Some(node) = env.nodes.get(id) else { break };
             let (seq, len, end) = (node.seq, node.len, node.end());
-            if pipe > 0 && pipe + len > self.hot.cwnd {
+            let forced = self.hot.has(flag::FORCE_RETRANSMIT);
+            if pipe > 0 && pipe + len > self.hot.cwnd && !forced {
                 return Stop::Done;
             }
             let fin = self.hot.has(flag::FIN_SENT) && end == self.hot.snd_end;
             let flags = if fin { ACK | PSH | FIN } else { ACK | PSH };
-            let batch = Batch { first: id, count: 1, len };
+            let batch = Batch {
+                first: id,
+                count: 1,
+                len,
+            };
             let stop = self.emit(env, sink, seq, flags, &batch);
             if stop != Stop::Done {
                 return stop;
             }
-            if fin {
-                self.hot.clear(flag::RESEND_FIN);
-            }
+            let done = if fin { flag::RESEND_FIN } else { 0 };
+            self.hot.clear(flag::FORCE_RETRANSMIT | done);
             if let Some(node) = env.nodes.get_mut(id) {
                 node.marks |= RETRANSMITTED | EVER_RETRANSMITTED;
                 node.sent_at = env.now;
@@ -152,7 +156,9 @@ impl Tcb<'_> {
     /// Sends data never sent before.
     fn send_new(&mut self, env: &mut Env<'_>, sink: &mut Sink<'_>) -> Stop {
         while let Some(first) = self.hot.unsent {
-            let Some(batch) = self.next_batch(env, sink, first) else { return Stop::Done };
+            let Some(batch) = self.next_batch(env, sink, first) else {
+                return Stop::Done;
+            };
             let seq = self.hot.snd_nxt;
             let last = seq + batch.len == self.hot.snd_end;
             let fin = last && self.hot.has(flag::FIN_QUEUED);
@@ -181,7 +187,9 @@ impl Tcb<'_> {
     fn mark_sent(&mut self, env: &mut Env<'_>, batch: &Batch) {
         let mut at = Some(batch.first);
         for _ in 0..batch.count {
-            let Some(node) = at.and_then(|id| env.nodes.get_mut(id)) else { break };
+            let Some(node) = at.and_then(|id| env.nodes.get_mut(id)) else {
+                break;
+            };
             node.marks = SENT;
             node.sent_at = env.now;
             at = node.next;
@@ -194,12 +202,7 @@ impl Tcb<'_> {
     /// Nagle's algorithm (RFC 9293, 3.7.4) and silly-window avoidance
     /// (3.8.6.2.1). `None`: nothing may be sent now.
     #[inline]
-    fn next_batch(
-        &mut self,
-        env: &mut Env<'_>,
-        sink: &Sink<'_>,
-        first: NodeId,
-    ) -> Option<Batch> {
+    fn next_batch(&mut self, env: &mut Env<'_>, sink: &Sink<'_>, first: NodeId) -> Option<Batch> {
         let mss = u32::from(self.hot.mss);
         let window = (self.hot.snd_una + self.hot.snd_wnd).bytes_since(self.hot.snd_nxt);
         let allowed = window.min(self.hot.cwnd.saturating_sub(self.hot.pipe()));
@@ -208,7 +211,9 @@ impl Tcb<'_> {
             return self.squeezed_batch(env, first, window, head);
         }
         let most = if self.can_segment(sink) {
-            allowed.min(sink.caps.max_gso_bytes.min(65_535) - 128).max(mss)
+            allowed
+                .min(sink.caps.max_gso_bytes.min(65_535) - 128)
+                .max(mss)
         } else {
             mss.min(allowed)
         };
@@ -227,14 +232,22 @@ impl Tcb<'_> {
             if !env.nodes.split(&mut self.hot.send, first, mss) {
                 return None;
             }
-            return Some(Batch { first, count: 1, len: mss });
+            return Some(Batch {
+                first,
+                count: 1,
+                len: mss,
+            });
         }
         let tail = at.is_none();
         let hold = tail
             && len < mss
             && self.hot.flight() > 0
             && !self.hot.has(flag::NODELAY | flag::FIN_QUEUED);
-        if hold { None } else { Some(Batch { first, count, len }) }
+        if hold {
+            None
+        } else {
+            Some(Batch { first, count, len })
+        }
     }
 
     /// The first node does not fit the window, or a probe is due.
@@ -255,7 +268,11 @@ impl Tcb<'_> {
             if len < head && !env.nodes.split(&mut self.hot.send, first, len) {
                 return None;
             }
-            return Some(Batch { first, count: 1, len });
+            return Some(Batch {
+                first,
+                count: 1,
+                len,
+            });
         }
         if self.hot.flight() == 0 && !self.hot.has(flag::PERSIST) {
             self.hot.set(flag::PERSIST);
@@ -267,7 +284,11 @@ impl Tcb<'_> {
     /// Whether the device cuts this flow's packets.
     #[inline]
     fn can_segment(&self, sink: &Sink<'_>) -> bool {
-        let offered = if self.key.is_v4() { sink.caps.tso4 } else { sink.caps.tso6 };
+        let offered = if self.key.is_v4() {
+            sink.caps.tso4
+        } else {
+            sink.caps.tso6
+        };
         offered && sink.link.is_some() && !self.hot.has(flag::RECOVERY)
     }
 
@@ -283,7 +304,11 @@ impl Tcb<'_> {
 
     fn send_ack(&mut self, env: &mut Env<'_>, sink: &mut Sink<'_>) -> Stop {
         let probe = self.hot.has(flag::SEND_PROBE);
-        let seq = if probe { self.hot.snd_nxt - 1 } else { self.hot.snd_nxt };
+        let seq = if probe {
+            self.hot.snd_nxt - 1
+        } else {
+            self.hot.snd_nxt
+        };
         let stop = self.emit_bare(env, sink, seq, ACK);
         if stop == Stop::Done {
             self.hot.clear(flag::SEND_PROBE);
@@ -318,7 +343,11 @@ impl Tcb<'_> {
     #[inline]
     fn fields(&mut self, env: &Env<'_>, seq: SeqNum, flags: u8) -> HeaderFields {
         let bytes = self.advance_window(env);
-        let shift = if flags & crate::wire::tcp::SYN != 0 { 0 } else { self.hot.rcv_scale };
+        let shift = if flags & crate::wire::tcp::SYN != 0 {
+            0
+        } else {
+            self.hot.rcv_scale
+        };
         // Rounded up: rounding down would take back what was promised.
         let units = (bytes + (1 << shift) - 1) >> shift;
         let window = u16::try_from(units).unwrap_or(u16::MAX);
@@ -328,7 +357,13 @@ impl Tcb<'_> {
             .hot
             .has(flag::TIMESTAMPS)
             .then(|| (self.timestamp(env.now), self.hot.ts_recent));
-        HeaderFields { seq, ack: self.hot.rcv_nxt, flags, window, timestamps }
+        HeaderFields {
+            seq,
+            ack: self.hot.rcv_nxt,
+            flags,
+            window,
+            timestamps,
+        }
     }
 
     /// The peer has been told all that there is to tell.
@@ -380,16 +415,26 @@ impl Tcb<'_> {
         if let Some(whole) = in_place {
             drop(sink.tx.push(whole, meta));
         } else {
-            let Some(mut head) = env.pool.alloc() else { return Stop::NoFrame };
+            let Some(mut head) = env.pool.alloc() else {
+                return Stop::NoFrame;
+            };
             if let Some(out) = head.push_back(header_len) {
                 write(out);
             }
             drop(sink.tx.push_piece(head.freeze()));
             push_payload(env, sink.tx, batch);
             if batch.len > u32::from(self.hot.mss) {
-                let kind = if key.is_v4() { GsoKind::TcpV4 } else { GsoKind::TcpV6 };
+                let kind = if key.is_v4() {
+                    GsoKind::TcpV4
+                } else {
+                    GsoKind::TcpV6
+                };
                 let header_len = u16::try_from(header_len).unwrap_or(0);
-                meta.gso = Some(Gso { kind, size: self.hot.mss, header_len });
+                meta.gso = Some(Gso {
+                    kind,
+                    size: self.hot.mss,
+                    header_len,
+                });
             }
             sink.tx.seal(meta);
         }
@@ -420,7 +465,9 @@ impl Tcb<'_> {
         } else {
             Payload::Summed(0, Sum::ZERO)
         };
-        let Some(mut head) = env.pool.alloc() else { return Stop::NoFrame };
+        let Some(mut head) = env.pool.alloc() else {
+            return Stop::NoFrame;
+        };
         let mut meta = TxMeta::default();
         if let Some(out) = head.push_back(header_len) {
             meta = header::write_all(out, &link, self.key, &fields, &options, payload);
@@ -441,11 +488,17 @@ impl Tcb<'_> {
         flags: u8,
         node: Option<NodeId>,
     ) -> Stop {
-        let Some(mut header) = env.pool.alloc() else { return Stop::NoFrame };
+        let Some(mut header) = env.pool.alloc() else {
+            return Stop::NoFrame;
+        };
         let fields = self.fields(env, seq, flags);
         let options = self.bare_options(env, &fields);
-        let payload = node.and_then(|id| env.nodes.get(id)).and_then(|node| node.frame.clone());
-        let sum = payload.as_ref().map_or(Sum::ZERO, |payload| Sum::of(payload));
+        let payload = node
+            .and_then(|id| env.nodes.get(id))
+            .and_then(|node| node.frame.clone());
+        let sum = payload
+            .as_ref()
+            .map_or(Sum::ZERO, |payload| Sum::of(payload));
         let len = payload.as_ref().map_or(0, |payload| payload.len());
         if let Some(out) = header.push_back(20 + options.len()) {
             header::write_tcp(out, self.key, &fields, &options);
@@ -494,10 +547,16 @@ impl Tcb<'_> {
 fn sum_batch(env: &Env<'_>, batch: &Batch) -> Sum {
     let (mut sum, mut len, mut at) = (Sum::ZERO, 0, Some(batch.first));
     for _ in 0..batch.count {
-        let Some(node) = at.and_then(|id| env.nodes.get(id)) else { break };
+        let Some(node) = at.and_then(|id| env.nodes.get(id)) else {
+            break;
+        };
         if let Some(frame) = &node.frame {
             let piece = Sum::of(frame);
-            sum = if len == 0 { piece } else { sum.then(piece, len) };
+            sum = if len == 0 {
+                piece
+            } else {
+                sum.then(piece, len)
+            };
             len += frame.len();
         }
         at = node.next;
@@ -508,7 +567,9 @@ fn sum_batch(env: &Env<'_>, batch: &Batch) -> Sum {
 fn push_payload(env: &Env<'_>, tx: &mut TxBurst, batch: &Batch) {
     let mut at = Some(batch.first);
     for _ in 0..batch.count {
-        let Some(node) = at.and_then(|id| env.nodes.get(id)) else { break };
+        let Some(node) = at.and_then(|id| env.nodes.get(id)) else {
+            break;
+        };
         if let Some(frame) = &node.frame {
             drop(tx.push_piece(frame.clone()));
         }

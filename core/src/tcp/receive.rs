@@ -134,8 +134,11 @@ impl Tcb<'_> {
             frame.truncate(node.seq.bytes_since(seq) as usize);
         }
         let cost = u32::try_from(frame.slot_size()).unwrap_or(u32::MAX);
-        let Ok(id) = env.nodes.alloc(seq, frame) else { return Err(DropReason::TcpNoMemory) };
-        env.nodes.insert_after(&mut self.cold.out_of_order, after, id);
+        let Ok(id) = env.nodes.alloc(seq, frame) else {
+            return Err(DropReason::TcpNoMemory);
+        };
+        env.nodes
+            .insert_after(&mut self.cold.out_of_order, after, id);
         self.hot.rcv_held = self.hot.rcv_held.saturating_add(cost);
         self.cold.out_of_order_count += 1;
         self.cold.last_out_of_order = seq;
@@ -149,7 +152,9 @@ impl Tcb<'_> {
         loop {
             let next = after.map_or(self.cold.out_of_order.head, |id| env.nodes.next(id));
             let Some(id) = next else { return };
-            let Some(node) = env.nodes.get(id) else { return };
+            let Some(node) = env.nodes.get(id) else {
+                return;
+            };
             if node.end().after(end) {
                 return;
             }
@@ -178,7 +183,9 @@ impl Tcb<'_> {
     /// Moves what is now in order to the receive queue.
     fn drain_out_of_order(&mut self, env: &mut Env<'_>) {
         while let Some(id) = self.cold.out_of_order.head {
-            let Some(node) = env.nodes.get(id) else { return };
+            let Some(node) = env.nodes.get(id) else {
+                return;
+            };
             if node.seq.after(self.hot.rcv_nxt) {
                 return;
             }
@@ -223,7 +230,11 @@ impl Tcb<'_> {
     fn free_space(&self, env: &Env<'_>) -> u32 {
         let held = self.hot.rcv_held / 2;
         let space = self.cold.rcv_limit.saturating_sub(held);
-        if env.scarce() { space.min(2 * u32::from(self.hot.rcv_mss)) } else { space }
+        if env.scarce() {
+            space.min(2 * u32::from(self.hot.rcv_mss))
+        } else {
+            space
+        }
     }
 
     /// Moves the promised right edge and returns the window to announce, in
@@ -252,7 +263,11 @@ impl Tcb<'_> {
     }
 
     /// The SACK blocks to send, newest first (RFC 2018, 4): at most `most`.
-    pub(crate) fn sack_blocks(&self, env: &Env<'_>, most: usize) -> arrayvec::ArrayVec<(u32, u32), 4> {
+    pub(crate) fn sack_blocks(
+        &self,
+        env: &Env<'_>,
+        most: usize,
+    ) -> arrayvec::ArrayVec<(u32, u32), 4> {
         let mut blocks = arrayvec::ArrayVec::<(u32, u32), 4>::new();
         let mut run: Option<(SeqNum, SeqNum)> = None;
         let mut at = self.cold.out_of_order.head;

@@ -1,10 +1,10 @@
 //! Loss detection and recovery: duplicate and selective acknowledgements
 //! (RFC 5681, 6582, 6675), and what a timeout means for the queue.
 
+use super::Env;
 use super::node::{EVER_RETRANSMITTED, LOST, Link, RETRANSMITTED, SACKED, SENT};
 use super::seq::SeqNum;
 use super::tcb::{Tcb, flag};
-use super::Env;
 use crate::Counter;
 
 /// RFC 5681, 3.2; RFC 6675, 2: DupThresh.
@@ -34,7 +34,9 @@ impl Tcb<'_> {
             if at == self.hot.unsent {
                 break;
             }
-            let Some(node) = env.nodes.get_mut(id) else { break };
+            let Some(node) = env.nodes.get_mut(id) else {
+                break;
+            };
             if node.seq.at_or_after(right) {
                 break;
             }
@@ -93,7 +95,8 @@ impl Tcb<'_> {
         self.halve_threshold();
         self.hot.cwnd = self.cold.ssthresh;
         self.cold.recover = self.hot.snd_nxt;
-        self.hot.set(flag::FAST_RECOVERY);
+        // RFC 6675, 5, step 4.3: the first lost segment goes out at once.
+        self.hot.set(flag::FAST_RECOVERY | flag::FORCE_RETRANSMIT);
         self.mark_lost_at(env, self.hot.send.head);
     }
 
@@ -102,8 +105,22 @@ impl Tcb<'_> {
         self.mark_lost_at(env, self.hot.send.head);
     }
 
+    /// The first segment may be sent once more: its retransmission is known to
+    /// have met a closed window.
+    pub(crate) fn forget_retransmission(&mut self, env: &mut Env<'_>) {
+        let Some(node) = self.hot.send.head.and_then(|id| env.nodes.get_mut(id)) else {
+            return;
+        };
+        if node.has(RETRANSMITTED) {
+            node.marks &= !RETRANSMITTED;
+            self.hot.retransmitted -= node.len.min(self.hot.retransmitted);
+        }
+    }
+
     fn mark_lost_at(&mut self, env: &mut Env<'_>, id: Link) {
-        let Some(node) = id.and_then(|id| env.nodes.get_mut(id)) else { return };
+        let Some(node) = id.and_then(|id| env.nodes.get_mut(id)) else {
+            return;
+        };
         if node.has(SENT) && !node.has(SACKED | LOST) {
             node.marks |= LOST;
             self.hot.lost += node.len;
@@ -120,7 +137,9 @@ impl Tcb<'_> {
             if at == self.hot.unsent || above <= enough {
                 break;
             }
-            let Some(node) = env.nodes.get_mut(id) else { break };
+            let Some(node) = env.nodes.get_mut(id) else {
+                break;
+            };
             at = node.next;
             if node.has(SACKED) {
                 above -= node.len.min(above);
@@ -146,7 +165,9 @@ impl Tcb<'_> {
             if at == self.hot.unsent {
                 break;
             }
-            let Some(node) = env.nodes.get_mut(id) else { break };
+            let Some(node) = env.nodes.get_mut(id) else {
+                break;
+            };
             at = node.next;
             node.marks = (node.marks & EVER_RETRANSMITTED) | SENT | LOST;
             self.hot.lost += node.len;

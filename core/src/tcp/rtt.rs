@@ -20,12 +20,18 @@ pub(crate) struct Rtt {
 }
 
 impl Rtt {
-    pub(crate) const NEW: Self = Self { srtt_us: 0, rttvar_us: 0, backoff: 0 };
+    pub(crate) const NEW: Self = Self {
+        srtt_us: 0,
+        rttvar_us: 0,
+        backoff: 0,
+    };
 
     /// Folds in a sample. RFC 6298, 2.2 and 2.3.
     #[inline]
     pub(crate) fn sample(&mut self, micros: u64) {
-        let sample = u32::try_from(micros).unwrap_or(MAX_RTO_US).clamp(1, MAX_RTO_US);
+        let sample = u32::try_from(micros)
+            .unwrap_or(MAX_RTO_US)
+            .clamp(1, MAX_RTO_US);
         if self.srtt_us == 0 {
             self.srtt_us = sample;
             self.rttvar_us = sample / 2;

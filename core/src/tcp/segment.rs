@@ -35,8 +35,9 @@ impl Segment {
             return Err(DropReason::TcpTooShort);
         };
         let half = |at: usize| u16::from_be_bytes([fixed[at], fixed[at + 1]]);
-        let word =
-            |at: usize| u32::from_be_bytes([fixed[at], fixed[at + 1], fixed[at + 2], fixed[at + 3]]);
+        let word = |at: usize| {
+            u32::from_be_bytes([fixed[at], fixed[at + 1], fixed[at + 2], fixed[at + 3]])
+        };
         let header_len = usize::from(fixed[12] >> 4) * 4;
         let Some(options) = packet.get(MIN_HEADER..header_len) else {
             return Err(DropReason::TcpBadOffset);

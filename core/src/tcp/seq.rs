@@ -34,7 +34,11 @@ impl SeqNum {
     #[inline]
     pub const fn bytes_since(self, earlier: Self) -> u32 {
         let distance = self.0.wrapping_sub(earlier.0);
-        if distance > i32::MAX as u32 { 0 } else { distance }
+        if distance > i32::MAX as u32 {
+            0
+        } else {
+            distance
+        }
     }
 
     /// Whether `self` lies before `other`.

@@ -121,7 +121,10 @@ impl Tcp {
     /// A handle on flow `index`.
     pub(crate) fn handle(&self, index: u32) -> Option<FlowId> {
         let cold = self.cold.get(index as usize)?;
-        Some(FlowId { index, generation: cold.generation })
+        Some(FlowId {
+            index,
+            generation: cold.generation,
+        })
     }
 
     /// A closed slot, made ready for a flow with `key`.
@@ -154,9 +157,10 @@ impl Tcp {
     pub(crate) fn release(&mut self, index: u32) {
         self.untouch(index);
         self.unlink_time_wait(index);
-        let (Some(hot), Some(cold)) =
-            (self.hot.get_mut(index as usize), self.cold.get_mut(index as usize))
-        else {
+        let (Some(hot), Some(cold)) = (
+            self.hot.get_mut(index as usize),
+            self.cold.get_mut(index as usize),
+        ) else {
             return;
         };
         self.nodes.clear(&mut hot.send);
@@ -166,7 +170,10 @@ impl Tcp {
         *hot = Hot::EMPTY;
         *cold = Cold {
             generation,
-            list: ListLinks { prev: 0, next: self.free },
+            list: ListLinks {
+                prev: 0,
+                next: self.free,
+            },
             ..Cold::EMPTY
         };
         self.free = index + 1;
@@ -176,7 +183,9 @@ impl Tcp {
     /// Puts flow `index` on the list that output works through.
     #[inline]
     pub(crate) fn touch(&mut self, index: u32) {
-        let Some(hot) = self.hot.get_mut(index as usize) else { return };
+        let Some(hot) = self.hot.get_mut(index as usize) else {
+            return;
+        };
         if hot.has(flag::TOUCHED) {
             return;
         }
@@ -214,14 +223,20 @@ impl Tcp {
     /// Takes a flow off the list wherever it stands. Rare: a flow that ends
     /// between being touched and being looked at.
     fn untouch(&mut self, index: u32) {
-        if !self.hot.get(index as usize).is_some_and(|hot| hot.has(flag::TOUCHED)) {
+        if !self
+            .hot
+            .get(index as usize)
+            .is_some_and(|hot| hot.has(flag::TOUCHED))
+        {
             return;
         }
         let mut kept = FlowList::default();
         core::mem::swap(&mut kept, &mut self.touched);
         let mut at = kept.head;
         while let Some(flow) = at.checked_sub(1) {
-            let Some(hot) = self.hot.get_mut(flow as usize) else { break };
+            let Some(hot) = self.hot.get_mut(flow as usize) else {
+                break;
+            };
             at = hot.next_touched;
             hot.clear(flag::TOUCHED);
             hot.next_touched = 0;
@@ -235,9 +250,15 @@ impl Tcp {
     pub(crate) fn link_time_wait(&mut self, index: u32) {
         let tail = self.time_wait.tail;
         if let Some(cold) = self.cold.get_mut(index as usize) {
-            cold.list = ListLinks { prev: tail, next: 0 };
+            cold.list = ListLinks {
+                prev: tail,
+                next: 0,
+            };
         }
-        match tail.checked_sub(1).and_then(|tail| self.cold.get_mut(tail as usize)) {
+        match tail
+            .checked_sub(1)
+            .and_then(|tail| self.cold.get_mut(tail as usize))
+        {
             Some(cold) => cold.list.next = index + 1,
             None => self.time_wait.head = index + 1,
         }
@@ -249,16 +270,26 @@ impl Tcp {
             .hot
             .get(index as usize)
             .is_some_and(|hot| hot.state == TcpState::TimeWait);
-        let Some(cold) = self.cold.get_mut(index as usize) else { return };
+        let Some(cold) = self.cold.get_mut(index as usize) else {
+            return;
+        };
         let links = core::mem::take(&mut cold.list);
         if !in_time_wait {
             return;
         }
-        match links.prev.checked_sub(1).and_then(|prev| self.cold.get_mut(prev as usize)) {
+        match links
+            .prev
+            .checked_sub(1)
+            .and_then(|prev| self.cold.get_mut(prev as usize))
+        {
             Some(prev) => prev.list.next = links.next,
             None => self.time_wait.head = links.next,
         }
-        match links.next.checked_sub(1).and_then(|next| self.cold.get_mut(next as usize)) {
+        match links
+            .next
+            .checked_sub(1)
+            .and_then(|next| self.cold.get_mut(next as usize))
+        {
             Some(next) => next.list.prev = links.prev,
             None => self.time_wait.tail = links.prev,
         }

@@ -54,7 +54,10 @@ impl TcpState {
 
     /// Whether the peer's FIN has arrived.
     pub(crate) fn peer_closed(self) -> bool {
-        matches!(self, Self::CloseWait | Self::Closing | Self::LastAck | Self::TimeWait)
+        matches!(
+            self,
+            Self::CloseWait | Self::Closing | Self::LastAck | Self::TimeWait
+        )
     }
 }
 
@@ -102,6 +105,8 @@ pub(crate) mod flag {
     pub(crate) const EMBRYO: u32 = 1 << 19;
     /// Both sides scale their windows (RFC 7323).
     pub(crate) const SCALE: u32 = 1 << 20;
+    /// The first retransmission of a recovery goes out whatever `cwnd` says.
+    pub(crate) const FORCE_RETRANSMIT: u32 = 1 << 21;
     /// Any recovery.
     pub(crate) const RECOVERY: u32 = FAST_RECOVERY | LOSS_RECOVERY;
 }
@@ -157,7 +162,10 @@ pub(crate) struct Hot {
     pub(crate) next_touched: u32,
 }
 
-const _: () = assert!(size_of::<Hot>() == 128, "the hot state of a flow is two cache lines");
+const _: () = assert!(
+    size_of::<Hot>() == 128,
+    "the hot state of a flow is two cache lines"
+);
 
 impl Hot {
     pub(crate) const EMPTY: Self = Self {
@@ -335,7 +343,10 @@ impl Cold {
     };
 }
 
-const _: () = assert!(size_of::<Cold>() <= 256, "the cold state of a flow is four cache lines");
+const _: () = assert!(
+    size_of::<Cold>() <= 256,
+    "the cold state of a flow is four cache lines"
+);
 
 /// One flow's state, borrowed together.
 pub(crate) struct Tcb<'a> {
@@ -376,9 +387,16 @@ impl Tcb<'_> {
     /// The earliest of this flow's timers.
     #[inline]
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let due = |at: Instant| if at == Instant::ZERO { Instant::FAR_FUTURE } else { at };
-        let earliest =
-            due(self.hot.rtx_at).min(due(self.hot.ack_at)).min(due(self.cold.misc_at));
+        let due = |at: Instant| {
+            if at == Instant::ZERO {
+                Instant::FAR_FUTURE
+            } else {
+                at
+            }
+        };
+        let earliest = due(self.hot.rtx_at)
+            .min(due(self.hot.ack_at))
+            .min(due(self.cold.misc_at));
         (earliest != Instant::FAR_FUTURE).then_some(earliest)
     }
 }

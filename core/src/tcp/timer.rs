@@ -80,9 +80,16 @@ impl Tcb<'_> {
             self.hot.set(flag::RESEND_FIN);
         }
         self.back_off(env);
-        let retries = if self.hot.has(flag::OWNED) { RETRIES } else { ORPHAN_RETRIES };
-        let retries =
-            if self.hot.snd_wnd == 0 { self.closed_window_retries(env) } else { retries };
+        let retries = if self.hot.has(flag::OWNED) {
+            RETRIES
+        } else {
+            ORPHAN_RETRIES
+        };
+        let retries = if self.hot.snd_wnd == 0 {
+            self.closed_window_retries(env)
+        } else {
+            retries
+        };
         self.gave_up(env, retries)
     }
 

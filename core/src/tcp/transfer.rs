@@ -47,8 +47,12 @@ impl Tcb<'_> {
         }
         let mut copied = 0;
         while copied < out.len() {
-            let Some(head) = self.hot.recv.head else { break };
-            let Some(node) = env.nodes.get_mut(head) else { break };
+            let Some(head) = self.hot.recv.head else {
+                break;
+            };
+            let Some(node) = env.nodes.get_mut(head) else {
+                break;
+            };
             let Some(frame) = &node.frame else { break };
             let count = frame.len().min(out.len() - copied);
             if let (Some(to), Some(from)) =
@@ -66,7 +70,11 @@ impl Tcb<'_> {
             }
         }
         env.counters.add(Counter::CopiedBytes, copied as u64);
-        if copied == 0 { self.nothing_to_read().map(|_| 0) } else { Ok(copied) }
+        if copied == 0 {
+            self.nothing_to_read().map(|_| 0)
+        } else {
+            Ok(copied)
+        }
     }
 
     /// Why nothing can be written, if so.
@@ -83,7 +91,11 @@ impl Tcb<'_> {
             TcpState::SynSent | TcpState::SynReceived => return Err(Error::WouldBlock),
             _ => return Err(ConnError::Closed.into()),
         }
-        if self.hot.queued() >= self.cold.snd_limit { Err(Error::WouldBlock) } else { Ok(()) }
+        if self.hot.queued() >= self.cold.snd_limit {
+            Err(Error::WouldBlock)
+        } else {
+            Ok(())
+        }
     }
 
     /// Queues a frame's data, cut into segments, without a copy.
@@ -108,7 +120,8 @@ impl Tcb<'_> {
         if frame.is_empty() {
             return Ok(());
         }
-        self.append(env, frame).map_err(|frame| (frame, Error::WouldBlock))
+        self.append(env, frame)
+            .map_err(|frame| (frame, Error::WouldBlock))
     }
 
     #[inline]
@@ -135,8 +148,12 @@ impl Tcb<'_> {
             if env.pool.available() <= env.pool.capacity() / 16 {
                 break;
             }
-            let Some(mut frame) = env.pool.alloc() else { break };
-            let part = data.get(..usize::from(self.hot.mss).min(data.len())).unwrap_or_default();
+            let Some(mut frame) = env.pool.alloc() else {
+                break;
+            };
+            let part = data
+                .get(..usize::from(self.hot.mss).min(data.len()))
+                .unwrap_or_default();
             let count = frame.extend_from_slice(part);
             if count == 0 || self.append(env, frame.freeze()).is_err() {
                 break;
@@ -145,7 +162,11 @@ impl Tcb<'_> {
             data = data.get(count..).unwrap_or_default();
         }
         env.counters.add(Counter::CopiedBytes, written as u64);
-        if written == 0 && !data.is_empty() { Err(Error::WouldBlock) } else { Ok(written) }
+        if written == 0 && !data.is_empty() {
+            Err(Error::WouldBlock)
+        } else {
+            Ok(written)
+        }
     }
 
     fn fill_tail(&mut self, env: &mut Env<'_>, data: &[u8]) -> usize {
@@ -153,10 +174,15 @@ impl Tcb<'_> {
             return 0;
         }
         let mss = u32::from(self.hot.mss);
-        let Some(node) = self.hot.send.tail.and_then(|id| env.nodes.get_mut(id)) else { return 0 };
+        let Some(node) = self.hot.send.tail.and_then(|id| env.nodes.get_mut(id)) else {
+            return 0;
+        };
         let room = mss.saturating_sub(node.len) as usize;
         let part = data.get(..room.min(data.len())).unwrap_or_default();
-        let count = node.frame.as_mut().map_or(0, |frame| frame.extend_if_unique(part));
+        let count = node
+            .frame
+            .as_mut()
+            .map_or(0, |frame| frame.extend_if_unique(part));
         let added = u32::try_from(count).unwrap_or(0);
         node.len += added;
         self.hot.snd_end += added;

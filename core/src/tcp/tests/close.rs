@@ -5,7 +5,9 @@ use crate::wire::tcp::{ACK, RST};
 use crate::{ConnError, Error, Shutdown, TcpOptions, TcpState};
 
 fn shut_write(s: &mut Script) {
-    s.stack.tcp_shutdown(s.flow.unwrap(), Shutdown::Write).unwrap();
+    s.stack
+        .tcp_shutdown(s.flow.unwrap(), Shutdown::Write)
+        .unwrap();
     s.run();
 }
 
@@ -76,7 +78,7 @@ fn fin_is_retransmitted() {
     let mut s = Script::plain();
     shut_write(&mut s);
     s.skip();
-    s.advance(1100);
+    s.advance(210);
     s.expect(seg().fin().seq(1).ack(1));
     s.inject(seg().seq(1).ack(2));
     assert_eq!(s.state(), TcpState::FinWait2);
@@ -104,6 +106,7 @@ fn rfc9293_3_6_1_time_wait_answers_a_second_fin_and_ends() {
 fn rfc2525_2_17_closing_with_unread_data_resets() {
     let mut s = Script::plain();
     s.inject(seg().seq(1).ack(1).data(b"unread"));
+    s.skip();
     let flow = s.flow.take().unwrap();
     s.stack.tcp_close(flow);
     s.run();
@@ -180,8 +183,10 @@ fn reset_reaches_reader_and_writer() {
 #[test]
 fn shutting_reading_down_takes_and_drops_data() {
     let mut s = Script::plain();
-    s.stack.tcp_shutdown(s.flow.unwrap(), Shutdown::Read).unwrap();
-    s.inject(seg().seq(1).ack(1).data(&[1; 1460]));
+    s.stack
+        .tcp_shutdown(s.flow.unwrap(), Shutdown::Read)
+        .unwrap();
+    s.inject(seg().seq(1).ack(1).data(&[1; 1460]).push());
     s.inject(seg().seq(1461).ack(1).data(&[1; 1460]));
     s.expect(seg().seq(1).ack(2921));
     assert!(matches!(s.stack.tcp_try_recv(s.flow.unwrap()), Ok(None)));

@@ -20,7 +20,10 @@ fn rfc9293_3_5_active_open() {
     assert_eq!(syn.options.mss, Some(1460));
     assert!(syn.options.sack_permitted && syn.options.timestamps.is_some());
     assert!(syn.options.wscale.is_some());
-    assert_eq!(s.stack.tcp_try_connected(s.flow.unwrap()), Err(Error::WouldBlock));
+    assert_eq!(
+        s.stack.tcp_try_connected(s.flow.unwrap()),
+        Err(Error::WouldBlock)
+    );
     s.inject(seg().syn().ack(1).mss(1460));
     s.expect(seg().seq(1).ack(1));
     assert_eq!(s.stack.tcp_try_connected(s.flow.unwrap()), Ok(()));
@@ -49,7 +52,10 @@ fn rfc9293_3_10_7_3_reset_refuses_the_connection() {
     s.connect(TcpOptions::DEFAULT);
     s.inject(seg().rst().ack(1));
     let flow = s.flow.unwrap();
-    assert_eq!(s.stack.tcp_try_connected(flow), Err(Error::Conn(ConnError::Refused)));
+    assert_eq!(
+        s.stack.tcp_try_connected(flow),
+        Err(Error::Conn(ConnError::Refused))
+    );
     s.expect_quiet();
     s.finish();
 }
@@ -174,11 +180,17 @@ fn backlog_bounds_what_waits() {
 fn misuse_is_named() {
     let mut s = Script::new();
     s.listen(TcpOptions::DEFAULT);
-    let again = s.stack.tcp_listen("0.0.0.0:80".parse().unwrap(), Default::default());
+    let again = s
+        .stack
+        .tcp_listen("0.0.0.0:80".parse().unwrap(), Default::default());
     assert_eq!(again, Err(Misuse::AddressInUse));
-    let foreign = s.stack.tcp_listen("10.9.9.9:81".parse().unwrap(), Default::default());
+    let foreign = s
+        .stack
+        .tcp_listen("10.9.9.9:81".parse().unwrap(), Default::default());
     assert_eq!(foreign, Err(Misuse::AddressNotLocal));
-    let zero = s.stack.tcp_connect("10.0.0.2:0".parse().unwrap(), TcpOptions::DEFAULT);
+    let zero = s
+        .stack
+        .tcp_connect("10.0.0.2:0".parse().unwrap(), TcpOptions::DEFAULT);
     assert_eq!(zero, Err(Misuse::BadDestination));
     let listener = s.listener.take().unwrap();
     s.stack.tcp_close_listener(listener);

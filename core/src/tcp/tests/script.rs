@@ -12,9 +12,7 @@ use pollwire_offload::checksum::Sum;
 use pollwire_rings::{Caps, Instant, RxBurst, RxMeta, TxBurst};
 
 use crate::wire::tcp::{ACK, FIN, PSH, RST, SYN, TcpOptions as Options};
-use crate::{
-    Config, FlowId, ListenOptions, ListenerId, Stack, TcpOptions, TcpState,
-};
+use crate::{Config, FlowId, ListenOptions, ListenerId, Stack, TcpOptions, TcpState};
 
 pub(super) const PEER_ISS: u32 = 1000;
 const PEER_PORT: u16 = 40_000;
@@ -40,7 +38,10 @@ pub(super) struct Seg {
 
 /// A segment from the peer's point of view: relative numbers.
 pub(super) fn seg() -> Seg {
-    Seg { flags: ACK, ..Seg::default() }
+    Seg {
+        flags: ACK,
+        ..Seg::default()
+    }
 }
 
 impl Seg {
@@ -48,38 +49,74 @@ impl Seg {
         Self { seq, ..self }
     }
     pub(super) fn ack(self, ack: u32) -> Self {
-        Self { ack: Some(ack), flags: self.flags | ACK, ..self }
+        Self {
+            ack: Some(ack),
+            flags: self.flags | ACK,
+            ..self
+        }
     }
     pub(super) fn win(self, window: u16) -> Self {
-        Self { window: Some(window), ..self }
+        Self {
+            window: Some(window),
+            ..self
+        }
     }
     pub(super) fn data(self, data: &[u8]) -> Self {
-        Self { data: data.to_vec(), ..self }
+        Self {
+            data: data.to_vec(),
+            ..self
+        }
     }
     pub(super) fn syn(self) -> Self {
-        Self { flags: self.flags | SYN, ..self }
+        Self {
+            flags: self.flags | SYN,
+            ..self
+        }
     }
     pub(super) fn fin(self) -> Self {
-        Self { flags: self.flags | FIN, ..self }
+        Self {
+            flags: self.flags | FIN,
+            ..self
+        }
     }
     pub(super) fn rst(self) -> Self {
-        Self { flags: self.flags | RST, ..self }
+        Self {
+            flags: self.flags | RST,
+            ..self
+        }
     }
     pub(super) fn urgent(self) -> Self {
-        Self { flags: self.flags | crate::wire::tcp::URG, urgent: true, ..self }
+        Self {
+            flags: self.flags | crate::wire::tcp::URG,
+            urgent: true,
+            ..self
+        }
     }
     pub(super) fn push(self) -> Self {
-        Self { flags: self.flags | PSH, ..self }
+        Self {
+            flags: self.flags | PSH,
+            ..self
+        }
     }
     pub(super) fn no_ack(self) -> Self {
-        Self { flags: self.flags & !ACK, ..self }
+        Self {
+            flags: self.flags & !ACK,
+            ..self
+        }
     }
     /// The acknowledgement number is not relative.
     pub(super) fn absolute_ack(self) -> Self {
-        Self { absolute_ack: true, ..self }
+        Self {
+            absolute_ack: true,
+            ..self
+        }
     }
     pub(super) fn options(self, options: Options) -> Self {
-        Self { options, check_options: true, ..self }
+        Self {
+            options,
+            check_options: true,
+            ..self
+        }
     }
     pub(super) fn mss(mut self, mss: u16) -> Self {
         self.options.mss = Some(mss);
@@ -195,7 +232,10 @@ impl Script {
             return;
         }
         assert!(Sum::of(&bytes[14..34]).is_valid(), "IP checksum");
-        assert_eq!(usize::from(u16::from_be_bytes([bytes[16], bytes[17]])), bytes.len() - 14);
+        assert_eq!(
+            usize::from(u16::from_be_bytes([bytes[16], bytes[17]])),
+            bytes.len() - 14
+        );
         if bytes[23] != 6 {
             return;
         }
@@ -255,7 +295,11 @@ impl Script {
         tcp.extend(&seg.data);
         let pseudo = Sum::pseudo_v4(PEER_IP, OUR_IP, 6, tcp.len() as u16);
         let check = pseudo.add_bytes(&tcp).finish();
-        let check = if core::mem::take(&mut self.corrupt) { !check } else { check };
+        let check = if core::mem::take(&mut self.corrupt) {
+            !check
+        } else {
+            check
+        };
         tcp[16..18].copy_from_slice(&check.to_be_bytes());
         let mut bytes = Vec::new();
         bytes.extend(OUR_MAC);
@@ -280,7 +324,20 @@ impl Script {
     #[track_caller]
     pub(super) fn expect(&mut self, want: Seg) {
         let got = self.next();
-        let text = format!("want {want:?}\n got {got:?} (iss {})", self.iss);
+        let text = format!(
+            "want {} bytes {:?}\n got {} bytes {:?} (iss {})",
+            want.data.len(),
+            Seg {
+                data: Vec::new(),
+                ..want.clone()
+            },
+            got.data.len(),
+            Sent {
+                data: Vec::new(),
+                ..got.clone()
+            },
+            self.iss
+        );
         assert_eq!(got.flags & !PSH, want.flags & !PSH, "flags: {text}");
         assert_eq!(got.seq.wrapping_sub(self.iss), want.seq, "seq: {text}");
         if let Some(ack) = want.ack {
@@ -289,7 +346,7 @@ impl Script {
         if let Some(window) = want.window {
             assert_eq!(got.window, window, "window: {text}");
         }
-        assert_eq!(got.data, want.data, "data: {text}");
+        assert!(got.data == want.data, "data: {text}");
         if want.check_options {
             let blocks: Vec<(u32, u32)> = got
                 .options
@@ -303,7 +360,15 @@ impl Script {
 
     #[track_caller]
     pub(super) fn expect_quiet(&mut self) {
-        assert!(self.sent.is_empty(), "the stack sent {:?}", self.sent);
+        let sent: Vec<_> = self
+            .sent
+            .iter()
+            .map(|s| (s.flags, s.seq, s.ack, s.data.len()))
+            .collect();
+        assert!(
+            sent.is_empty(),
+            "the stack sent (flags, seq, ack, bytes) {sent:?}"
+        );
     }
 
     /// Whether the stack sent anything.
