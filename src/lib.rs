@@ -1,4 +1,13 @@
 #![no_std]
 #![forbid(unsafe_code)]
 #![doc = include_str!("../README.md")]
-pub use pollwire_core as core;
+
+#[cfg(feature = "std")]
+extern crate std;
+
+#[cfg(feature = "std")]
+pub mod host;
+
+pub use pollwire_core::*;
+#[doc(inline)]
+pub use {pollwire_offload as offload, pollwire_perf as perf, pollwire_rings as rings};

@@ -1,9 +1,11 @@
 //! The run-to-completion loop: device, stack and tasks, turn by turn.
 
+use alloc::boxed::Box;
 use core::pin::pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
 
+use pollwire_perf::Histogram;
 use pollwire_rings::{Clock, Instant, NetDevice, RX_BURST, RxBurst, TxBurst};
 
 use crate::{Net, NetCell};
@@ -44,6 +46,9 @@ pub struct Runtime<'n, D, C> {
     /// The last burst was full: more may be waiting.
     backlog: bool,
     idle_since: Option<Instant>,
+    /// When the last turn began, if it did any work and no sleep followed.
+    last_turn: Option<Instant>,
+    turn_times: Box<Histogram>,
     /// Free frames at the end of the last turn.
     free_frames: usize,
 }
@@ -60,6 +65,8 @@ impl<'n, D: NetDevice, C: Clock> Runtime<'n, D, C> {
             spin: SPIN,
             backlog: false,
             idle_since: None,
+            last_turn: None,
+            turn_times: Box::default(),
             free_frames: 0,
         };
         runtime.read_clock();
@@ -84,6 +91,14 @@ impl<'n, D: NetDevice, C: Clock> Runtime<'n, D, C> {
     #[must_use]
     pub fn device(&self) -> &D {
         &self.device
+    }
+
+    /// How long turns that did any work took, in nanoseconds, the tasks' own
+    /// work included. Measured from one turn's reading of the clock to the
+    /// next one's, so it costs no further reading.
+    #[must_use]
+    pub fn turn_times(&self) -> &Histogram {
+        &self.turn_times
     }
 
     /// Runs until the future that `main` makes is ready, and gives its output.
@@ -141,6 +156,9 @@ impl<'n, D: NetDevice, C: Clock> Runtime<'n, D, C> {
 
     fn turn_with(&mut self, main: &mut dyn FnMut(&mut Context<'_>)) -> bool {
         let now = self.read_clock();
+        if let Some(last) = self.last_turn.take() {
+            self.turn_times.record(now.nanos_since(last));
+        }
         let received = self.receive(now);
         let executor = self.cell.executor();
         if executor.wants_frame() {
@@ -164,6 +182,7 @@ impl<'n, D: NetDevice, C: Clock> Runtime<'n, D, C> {
         let worked = received || polls > 0 || sent;
         if worked {
             self.idle_since = None;
+            self.last_turn = Some(now);
         }
         worked
     }

@@ -126,7 +126,10 @@ fn tasks_are_dropped_with_the_runtime() {
     drop(runtime);
     assert!(dropped.get());
     assert_eq!(net.task_count(), 0);
-    assert!(UdpSocket::bind(net, at(LEFT, 7)).is_ok(), "the port is free");
+    assert!(
+        UdpSocket::bind(net, at(LEFT, 7)).is_ok(),
+        "the port is free"
+    );
 }
 
 /// Takes `room` packets until it is given room for more.

@@ -7,7 +7,7 @@ use core::str::FromStr;
 use core::time::Duration;
 
 use pollwire_args::{Matches, Network, Opt, Program, Stop};
-use pollwire_core::{Error, Net, Shutdown, TcpFlow, TcpListener, join};
+use pollwire_core::{Error, ListenOptions, Net, Shutdown, TcpFlow, TcpListener, TcpOptions, join};
 use sha2::{Digest, Sha256};
 
 const DEFAULT_PORT: u16 = 9000;
@@ -78,21 +78,23 @@ impl Mode {
             }
             Some("client") => {
                 matches.at_most(3)?;
-                let word = matches.word(1).ok_or_else(|| {
-                    matches.mistake("client needs the server's ADDRESS[:PORT]")
-                })?;
+                let word = matches
+                    .word(1)
+                    .ok_or_else(|| matches.mistake("client needs the server's ADDRESS[:PORT]"))?;
                 let Server(server) = word
                     .parse()
                     .map_err(|error| matches.mistake(format_args!("{word}: {error}")))?;
                 let length = match matches.word(2) {
                     None => DEFAULT_LENGTH,
-                    Some(word) => word.parse().map_err(|error| {
-                        matches.mistake(format_args!("length {word}: {error}"))
-                    })?,
+                    Some(word) => word
+                        .parse()
+                        .map_err(|error| matches.mistake(format_args!("length {word}: {error}")))?,
                 };
                 Ok(Self::Client { server, length })
             }
-            Some(other) => Err(matches.mistake(format_args!("{other} is neither server nor client"))),
+            Some(other) => {
+                Err(matches.mistake(format_args!("{other} is neither server nor client")))
+            }
             None => Err(matches.mistake("say server or client")),
         }
     }
@@ -107,7 +109,10 @@ pub fn arguments<'a>(
     args: impl IntoIterator<Item = &'a str>,
 ) -> Result<(Network, Mode), Stop> {
     let matches = program.parse(args)?;
-    Ok((Network::from_matches(&matches)?, Mode::from_matches(&matches)?))
+    Ok((
+        Network::from_matches(&matches)?,
+        Mode::from_matches(&matches)?,
+    ))
 }
 
 /// Why a run failed.
@@ -157,7 +162,11 @@ pub async fn run(net: Net<'_>, mode: Mode) -> Result<(), Failure> {
 /// Serves `limit` clients, and waits until the last one is done.
 async fn serve(net: Net<'_>, port: u16, limit: Option<u64>) -> Result<(), Error> {
     let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    let listener = TcpListener::bind(net, SocketAddr::new(any, port))?;
+    let options = ListenOptions {
+        tcp: TcpOptions::DEFAULT.nodelay(),
+        ..ListenOptions::DEFAULT
+    };
+    let listener = TcpListener::bind_with(net, SocketAddr::new(any, port), options)?;
     let mut accepted = 0;
     let before = net.task_count();
     while limit.is_none_or(|limit| accepted < limit) {
@@ -207,7 +216,10 @@ async fn send_random(flow: &TcpFlow<'_>, length: u64) -> Result<Hash, Error> {
     let (mut hash, mut left) = (Sha256::new(), length);
     while left > 0 {
         let mut frame = flow.alloc_frame().await;
-        let count = frame.tailroom().min(1460).min(usize::try_from(left).unwrap_or(1460));
+        let count = frame
+            .tailroom()
+            .min(1460)
+            .min(usize::try_from(left).unwrap_or(1460));
         frame.set_len(count);
         flow.net().random(&mut frame);
         hash.update(&frame[..]);
@@ -242,18 +254,27 @@ mod tests {
     fn modes() {
         assert_eq!(
             mode(&["server"]),
-            Ok(Mode::Server { port: 9000, limit: None })
+            Ok(Mode::Server {
+                port: 9000,
+                limit: None
+            })
         );
         assert_eq!(
             mode(&["server", "--port=7", "--limit=3"]),
-            Ok(Mode::Server { port: 7, limit: Some(3) })
+            Ok(Mode::Server {
+                port: 7,
+                limit: Some(3)
+            })
         );
         let client = |server: &str, length| {
             let server = server.parse().expect("an address");
             Ok(Mode::Client { server, length })
         };
         assert_eq!(mode(&["client", "10.0.0.2"]), client("10.0.0.2:9000", 4096));
-        assert_eq!(mode(&["client", "10.0.0.2:7", "1"]), client("10.0.0.2:7", 1));
+        assert_eq!(
+            mode(&["client", "10.0.0.2:7", "1"]),
+            client("10.0.0.2:7", 1)
+        );
         assert_eq!(mode(&["client", "fd00::1"]), client("[fd00::1]:9000", 4096));
         for wrong in [
             &[][..],

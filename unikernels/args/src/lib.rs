@@ -177,10 +177,7 @@ impl Program {
     }
 
     fn help(&self) -> String {
-        let mut text = format!(
-            "{}\n\nUsage: {} {}\n",
-            self.about, self.name, self.usage
-        );
+        let mut text = format!("{}\n\nUsage: {} {}\n", self.about, self.name, self.usage);
         for group in self.options.iter().copied().chain([&[HELP][..]]) {
             text.push('\n');
             for option in group {
@@ -344,7 +341,13 @@ mod tests {
         let stop = PROGRAM.parse(["--port=1", "--help"]).unwrap_err();
         assert_eq!(stop.exit_code(), 0);
         let text = stop.to_string();
-        for line in ["About.", "Usage: test [WORD]", "--port=PORT", "--quiet", "--help"] {
+        for line in [
+            "About.",
+            "Usage: test [WORD]",
+            "--port=PORT",
+            "--quiet",
+            "--help",
+        ] {
             assert!(text.contains(line), "{line} in\n{text}");
         }
     }

@@ -7,7 +7,11 @@ use pollwire_core::{Config, Ipv4Cidr};
 
 use crate::{Matches, Opt, Stop};
 
-const IPV4: Opt = Opt::value("ipv4", "ADDRESS/BITS", "this host's IPv4 address, as 10.0.0.2/24");
+const IPV4: Opt = Opt::value(
+    "ipv4",
+    "ADDRESS/BITS",
+    "this host's IPv4 address, as 10.0.0.2/24",
+);
 const GATEWAY: Opt = Opt::value("ipv4-gateway", "ADDRESS", "the router to everywhere else");
 const LOG: Opt = Opt::value(
     "log",

@@ -210,12 +210,12 @@ fn close_waits_for_the_peer_to_have_everything() {
 
 #[test]
 fn a_storm_of_connections_is_served_through_a_short_queue() {
-    const CLIENTS: usize = 200;
+    const CLIENTS: usize = 300;
     let (hosts, left, right) = hosts();
     let mut world = World::new(&hosts, left, right);
     let (here, there) = world.nets();
     let options = ListenOptions {
-        backlog: 8,
+        backlog: 64,
         tcp: TcpOptions::DEFAULT,
     };
     let listener = TcpListener::bind_with(there, at(RIGHT, 7), options).expect("free");

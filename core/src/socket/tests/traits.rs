@@ -1,9 +1,7 @@
 //! Code that knows only the `embedded-*` traits.
 
 use embedded_io_async::{ErrorKind, Read, Write};
-use embedded_nal_async::{
-    ConnectedUdp, TcpConnect, UdpStack, UnconnectedUdp,
-};
+use embedded_nal_async::{ConnectedUdp, TcpConnect, UdpStack, UnconnectedUdp};
 
 use super::world::{LEFT, RIGHT, World, at, hosts};
 use crate::{Error, TcpListener};

@@ -56,6 +56,9 @@ mod tests {
         assert!(first.ends_with(b"cdefg\r\n"));
         assert!(lines.next().expect("a line").starts_with(b"!\"#"));
         assert_eq!(lines.count(), PRINTABLE - 2);
-        assert!(TEXT.iter().all(|&b| b == b'\r' || b == b'\n' || (b' '..=b'~').contains(&b)));
+        assert!(
+            TEXT.iter()
+                .all(|&b| b == b'\r' || b == b'\n' || (b' '..=b'~').contains(&b))
+        );
     }
 }

@@ -86,7 +86,8 @@ impl Output<'_, '_> {
         let mut digits = [0; 20];
         self.put("HTTP/1.1 ").await?;
         self.put(answer.status).await?;
-        self.put("\r\nContent-Type: text/html; charset=utf-8\r\n").await?;
+        self.put("\r\nContent-Type: text/html; charset=utf-8\r\n")
+            .await?;
         self.put(answer.headers).await?;
         if answer.close {
             self.put("Connection: close\r\n").await?;
@@ -165,7 +166,12 @@ mod tests {
     #[test]
     fn decimals() {
         let mut digits = [0; 20];
-        for (value, text) in [(0, "0"), (7, "7"), (10, "10"), (4_294_967_296, "4294967296")] {
+        for (value, text) in [
+            (0, "0"),
+            (7, "7"),
+            (10, "10"),
+            (4_294_967_296, "4294967296"),
+        ] {
             assert_eq!(decimal(value, &mut digits), text);
         }
         assert_eq!(decimal(usize::MAX, &mut digits), "18446744073709551615");

@@ -85,7 +85,9 @@ impl Parser {
     pub(super) fn feed(&mut self, input: &mut &[u8]) -> Option<Result<Request, Bad>> {
         loop {
             if let Stage::Body(request, left) = &mut self.stage {
-                let count = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
+                let count = usize::try_from(*left)
+                    .unwrap_or(usize::MAX)
+                    .min(input.len());
                 *input = input.get(count..).unwrap_or_default();
                 *left -= count as u64;
                 if *left > 0 {
@@ -172,7 +174,11 @@ fn header(
     let colon = line.iter().position(|&byte| byte == b':');
     let Some((name, value)) = colon.and_then(|at| line.split_at_checked(at)) else {
         // A line that was cut may have had its colon further on.
-        return if whole { Err(Bad::Syntax) } else { Err(Bad::Headers) };
+        return if whole {
+            Err(Bad::Syntax)
+        } else {
+            Err(Bad::Headers)
+        };
     };
     // RFC 9112, 5.1: "No whitespace is allowed between the field name and colon."
     if name.is_empty() || name.iter().any(u8::is_ascii_whitespace) {
@@ -273,9 +279,15 @@ mod tests {
             ("GET / HTTP/2.0\r\n\r\n", Bad::Version),
             ("GET / HTTP/1.1\r\nno colon\r\n\r\n", Bad::Syntax),
             ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", Bad::Syntax),
-            ("GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", Bad::Syntax),
+            (
+                "GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+                Bad::Syntax,
+            ),
             ("GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", Bad::Syntax),
-            ("GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", Bad::Coding),
+            (
+                "GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+                Bad::Coding,
+            ),
             (&alloc::format!("GET /{long} HTTP/1.1\r\n\r\n"), Bad::Target),
         ] {
             assert_eq!(parse(text).last(), Some(&Err(bad)), "{text}");
@@ -286,10 +298,7 @@ mod tests {
 
     #[test]
     fn long_headers_are_skipped() {
-        let text = alloc::format!(
-            "GET / HTTP/1.1\r\nCookie: {}\r\n\r\n",
-            "x".repeat(3 * LINE)
-        );
+        let text = alloc::format!("GET / HTTP/1.1\r\nCookie: {}\r\n\r\n", "x".repeat(3 * LINE));
         assert_eq!(parse(&text), [get(true, true)]);
     }
 }
