@@ -5,7 +5,7 @@ mod cidr;
 mod neighbor;
 mod pending;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use core::net::{IpAddr, Ipv4Addr};
 

@@ -4,6 +4,8 @@ mod icmp;
 mod meta;
 mod outbox;
 mod output;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use icmp::Icmp;
 pub(crate) use meta::IpMeta;
