@@ -7,7 +7,7 @@
 
 use gungraun::prelude::*;
 use gungraun::{library_benchmark, library_benchmark_group, main};
-use pollwire_benches::{Offloads, Pair, Setup, SmoltcpPair, workload};
+use pollwire_benches::{Flow, Offloads, Pair, PollwirePair, Setup, SmoltcpPair, workload};
 
 const SEGMENTS: usize = 1000;
 const ROUNDS: usize = 100;
@@ -40,11 +40,31 @@ library_benchmark_group!(
     benchmarks = [smoltcp_bulk, smoltcp_ping_pong]
 );
 
+#[library_benchmark]
+#[bench::software(open::<PollwirePair>(Offloads::None))]
+#[bench::offloaded(open::<PollwirePair>(Offloads::Checksum))]
+fn pollwire_bulk((mut pair, flow): (PollwirePair, Flow)) -> PollwirePair {
+    workload::bulk(&mut pair, flow, SEGMENTS);
+    pair
+}
+
+#[library_benchmark]
+#[bench::software(open::<PollwirePair>(Offloads::None))]
+fn pollwire_ping_pong((mut pair, flow): (PollwirePair, Flow)) -> PollwirePair {
+    workload::ping_pong(&mut pair, flow, ROUNDS);
+    pair
+}
+
+library_benchmark_group!(
+    name = pollwire,
+    benchmarks = [pollwire_bulk, pollwire_ping_pong]
+);
+
 // Without this, callgrind counts each byte that `rep movsb` moves.
 main!(
     config = LibraryBenchmarkConfig::default().env(
         "GLIBC_TUNABLES",
         "glibc.cpu.x86_rep_movsb_threshold=1000000000"
     ),
-    library_benchmark_groups = [smoltcp]
+    library_benchmark_groups = [smoltcp, pollwire]
 );

@@ -19,5 +19,5 @@ mod smoltcp;
 pub mod workload;
 
 pub use pair::{End, MSS, Offloads, Pair, Setup};
-pub use pollwire::PollwirePair;
+pub use pollwire::{Flow, PollwirePair};
 pub use smoltcp::SmoltcpPair;
