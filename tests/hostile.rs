@@ -17,8 +17,8 @@ fn seeds() -> Vec<Vec<u8>> {
     let udp = sim.b.stack.udp_bind("0.0.0.0:7".parse().unwrap()).unwrap();
     sim.a.stack.tcp_try_write(client, &[0x55; 3000]).unwrap();
     let socket = sim.a.stack.udp_bind("0.0.0.0:0".parse().unwrap()).unwrap();
-    sim.a.stack.udp_try_send(socket, "10.0.0.2:7".parse().unwrap(), b"datagram").unwrap();
-    sim.a.stack.udp_try_send(socket, "10.0.0.2:9".parse().unwrap(), b"nobody").unwrap();
+    sim.a.stack.udp_try_send(socket, b"datagram", "10.0.0.2:7".parse().unwrap()).unwrap();
+    sim.a.stack.udp_try_send(socket, b"nobody", "10.0.0.2:9".parse().unwrap()).unwrap();
     let mut frames = Vec::new();
     let mut tx = TxBurst::new();
     for _ in 0..20 {

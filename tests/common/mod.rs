@@ -21,7 +21,7 @@ pub struct Host {
 impl Host {
     fn new(stack: Stack, device: MemoryDevice) -> Self {
         let clock = device.wire();
-        let options = PcapOptions { snap_len: 96, ..PcapOptions::default() };
+        let options = PcapOptions { snap_length: 96, ..PcapOptions::default() };
         let device = PcapTee::new(device, Vec::new(), clock, options);
         Self { stack, device, rx: RxBurst::new(), tx: TxBurst::new() }
     }

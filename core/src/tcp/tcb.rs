@@ -222,10 +222,13 @@ impl Hot {
         self.snd_nxt.bytes_since(self.snd_una)
     }
 
-    /// Bytes that are believed to be in the network (RFC 6675, "pipe").
+    /// Payload bytes that are believed to be in the network (RFC 6675, "pipe").
+    /// A FIN does not count: it would keep the one segment that a timeout
+    /// allows from going out.
     #[inline]
     pub(crate) fn pipe(&self) -> u32 {
-        (self.flight() + self.retransmitted).saturating_sub(self.sacked + self.lost)
+        let fin = u32::from(self.has(flag::FIN_SENT));
+        (self.flight() + self.retransmitted).saturating_sub(self.sacked + self.lost + fin)
     }
 
     /// Bytes queued: sent and unacknowledged, and unsent.

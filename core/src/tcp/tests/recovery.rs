@@ -194,3 +194,19 @@ fn headers_of_a_frame_in_the_ring_are_not_rewritten() {
     s.read();
     s.finish();
 }
+
+#[test]
+fn a_lost_tail_with_its_fin_is_recovered_by_timeout() {
+    let mut s = Script::plain();
+    s.write(&[1; 1500]);
+    s.stack.tcp_shutdown(s.flow.unwrap(), crate::Shutdown::Write).unwrap();
+    s.run();
+    assert_eq!(s.all_sent().len(), 2);
+    s.advance(210);
+    s.expect(seg().seq(1).ack(1).data(&[1; 1000]));
+    s.inject(seg().seq(1).ack(1001));
+    s.expect(seg().fin().seq(1001).ack(1).data(&[1; 500]));
+    s.inject(seg().seq(1).ack(1502));
+    assert_eq!(s.state(), TcpState::FinWait2);
+    s.finish();
+}
