@@ -13,8 +13,10 @@ crate::counters::named! {
         EthernetBadSource = "ethernet-bad-source",
         /// An EtherType that this stack does not speak.
         EthernetUnknownType = "ethernet-unknown-type",
-        /// More pieces than a packet may have.
+        /// In more pieces than can be taken.
         TooManyPieces = "too-many-pieces",
+        /// The device announced a piece that did not come.
+        PieceMissing = "piece-missing",
 
         /// ARP: shorter than its message.
         ArpTooShort = "arp-too-short",
@@ -96,8 +98,6 @@ crate::counters::named! {
         TcpBadOffset = "tcp-bad-offset",
         /// TCP: wrong checksum.
         TcpBadChecksum = "tcp-bad-checksum",
-        /// TCP: options that cannot be walked.
-        TcpBadOptions = "tcp-bad-options",
         /// TCP: sent to a group.
         TcpNotUnicast = "tcp-not-unicast",
         /// TCP: nobody listens on that port.

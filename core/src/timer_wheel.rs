@@ -93,6 +93,7 @@ impl TimerWheel {
     }
 
     /// Whether timer `id` is armed.
+    #[cfg(test)]
     pub(crate) fn is_armed(&self, id: u32) -> bool {
         self.links
             .get(id as usize)

@@ -63,6 +63,7 @@ impl FlowTable {
     }
 
     /// Flows in the table.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.len
     }

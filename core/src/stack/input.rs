@@ -26,38 +26,40 @@ impl Stack {
     pub fn input(&mut self, now: Instant, burst: &mut RxBurst) {
         self.set_now(now);
         let mut first: Option<RxFrame> = None;
-        let mut whole = true;
+        let mut verdict = Ok(());
         for piece in burst.drain() {
             let more = piece.meta.continues;
             self.counters
                 .add(Counter::BytesIn, piece.frame.len() as u64);
             match first {
                 None => first = Some(piece),
-                Some(_) => whole &= self.rx_rest.try_push(piece.frame).is_ok(),
+                Some(_) if self.rx_rest.is_full() => verdict = Err(DropReason::TooManyPieces),
+                Some(_) => self.rx_rest.push(piece.frame),
             }
             if more {
                 continue;
             }
             if let Some(packet) = first.take() {
-                self.on_packet(now, packet, core::mem::replace(&mut whole, true));
+                self.on_packet(now, packet, core::mem::replace(&mut verdict, Ok(())));
             }
         }
         // The device promised a piece that did not come with the burst.
         if let Some(packet) = first.take() {
-            self.on_packet(now, packet, false);
+            self.on_packet(now, packet, Err(DropReason::PieceMissing));
         }
     }
 
-    /// Takes one packet; the only place where its drop is counted.
+    /// Takes one packet, unless its pieces were at fault already; the only
+    /// place where a received packet's drop is counted.
     #[inline]
-    fn on_packet(&mut self, now: Instant, RxFrame { frame, meta }: RxFrame, whole: bool) {
+    fn on_packet(
+        &mut self,
+        now: Instant,
+        RxFrame { frame, meta }: RxFrame,
+        pieces: Result<(), DropReason>,
+    ) {
         self.counters.inc(Counter::FramesIn);
-        let verdict = if whole {
-            self.on_frame(now, frame, meta)
-        } else {
-            Err(DropReason::BadPieces)
-        };
-        if let Err(reason) = verdict {
+        if let Err(reason) = pieces.and_then(|()| self.on_frame(now, frame, meta)) {
             self.counters.drop(reason);
         }
         self.rx_rest.clear();
@@ -91,10 +93,12 @@ impl Stack {
         group: bool,
     ) -> Result<(), DropReason> {
         frame.trim_front(ETHERNET_HEADER);
-        let Some(bytes) = frame.first_chunk::<IPV4_HEADER>() else {
+        let (Some(bytes), Ok((header, _))) = (
+            frame.first_chunk::<IPV4_HEADER>(),
+            Ipv4Header::read_from_prefix(&frame),
+        ) else {
             return Err(DropReason::Ipv4TooShort);
         };
-        let header: Ipv4Header = zerocopy::transmute!(*bytes);
         let header_len = if header.version_ihl == Ipv4Header::VERSION_IHL_PLAIN {
             if !Sum::of_array(bytes).is_valid() {
                 return Err(DropReason::Ipv4BadChecksum);

@@ -102,7 +102,7 @@ impl ArpRepr {
             target_mac: self.target_mac,
             target_ip: self.target_ip.octets(),
         };
-        zerocopy::transmute!(message)
+        super::bytes_of(&message)
     }
 
     /// Whether it asks without telling anybody about the sender (RFC 5227, 1.1).

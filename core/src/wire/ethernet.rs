@@ -102,7 +102,7 @@ impl EthernetHeader {
     #[inline]
     #[must_use]
     pub fn to_bytes(self) -> [u8; super::ETHERNET_HEADER] {
-        zerocopy::transmute!(self)
+        super::bytes_of(&self)
     }
 }
 

@@ -6,7 +6,7 @@ use pollwire_offload::checksum::Sum;
 use zerocopy::big_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::IPV4_HEADER;
+use super::{IPV4_HEADER, bytes_of};
 
 /// Protocol number of ICMP.
 pub const PROTOCOL_ICMP: u8 = 1;
@@ -97,13 +97,15 @@ impl Ipv4Header {
     #[inline]
     #[must_use]
     pub fn to_bytes(self) -> [u8; IPV4_HEADER] {
-        let mut header = Self {
+        let blank = Self {
             checksum: U16::ZERO,
             ..self
         };
-        let sum = Sum::of_array::<IPV4_HEADER>(zerocopy::transmute_ref!(&header));
-        header.checksum = U16::new(sum.finish());
-        zerocopy::transmute!(header)
+        let sum = Sum::of_array::<IPV4_HEADER>(&bytes_of(&blank));
+        bytes_of(&Self {
+            checksum: U16::new(sum.finish()),
+            ..self
+        })
     }
 }
 

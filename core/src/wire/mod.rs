@@ -23,6 +23,8 @@ mod tests;
 
 use core::net::Ipv4Addr;
 
+use zerocopy::{Immutable, IntoBytes};
+
 pub use arp::{ArpOperation, ArpRepr};
 pub use ethernet::{EthernetHeader, MacAddr};
 pub use icmpv4::Icmpv4Header;
@@ -42,6 +44,15 @@ pub const ICMPV4_HEADER: usize = 8;
 pub const UDP_HEADER: usize = 8;
 /// Bytes of a TCP header without options.
 pub const TCP_HEADER: usize = 20;
+
+/// The bytes of a header, `N` long as the header is.
+#[inline]
+fn bytes_of<H: IntoBytes + Immutable, const N: usize>(header: &H) -> [u8; N] {
+    const { assert!(size_of::<H>() == N) };
+    let mut bytes = [0; N];
+    bytes.copy_from_slice(header.as_bytes());
+    bytes
+}
 
 /// An IPv4 address that names one host: not unspecified, loopback, multicast,
 /// limited broadcast or reserved. Whether it is some subnet's broadcast address
