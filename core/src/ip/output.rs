@@ -95,10 +95,10 @@ impl Stack {
         };
         prepend(&mut packet, &header.to_bytes())?;
         self.counters.inc(Counter::Ipv4Out);
-        self.to_next_hop(now, dst, packet)
+        self.send_via_next_hop(now, dst, packet)
     }
 
-    fn to_next_hop(
+    fn send_via_next_hop(
         &mut self,
         now: Instant,
         dst: Ipv4Addr,
