@@ -27,27 +27,27 @@ const RING: &str = "timeout 120 tender --mem=16 --net:service=wire:/tmp/wire";
 const CHECKS: &[Check] = &[
     Check {
         name: "arguments and exit code",
-        commands: "tender --mem=16 /hello.hvt 7 more; echo code $?",
+        commands: "timeout 120 tender --mem=16 /hello.hvt 7 more; echo code $?",
         says: &["hello 7 more", "hvt guest, 16 MiB of memory", "code 7"],
     },
     Check {
         name: "panic",
-        commands: "tender --mem=16 /hello.hvt panic; echo code $?",
+        commands: "timeout 120 tender --mem=16 /hello.hvt panic; echo code $?",
         says: &["asked to", "code 101"],
     },
     Check {
         name: "CPU fault",
-        commands: "tender --mem=16 /hello.hvt fault; echo code $?",
+        commands: "timeout 120 tender --mem=16 /hello.hvt fault; echo code $?",
         says: &["CPU fault 6 (invalid instruction)", "code 102"],
     },
     Check {
         name: "stack overflow",
-        commands: "tender --mem=16 /hello.hvt overflow; echo code $?",
+        commands: "timeout 120 tender --mem=16 /hello.hvt overflow; echo code $?",
         says: &["read-only memory", "code 1"],
     },
     Check {
         name: "heap",
-        commands: "tender --mem=16 /hello.hvt out-of-memory; echo code $?",
+        commands: "timeout 120 tender --mem=16 /hello.hvt out-of-memory; echo code $?",
         says: &["memory allocation of", "code 101"],
     },
     Check {
