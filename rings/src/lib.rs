@@ -51,7 +51,7 @@ pub use device::{
 };
 pub use frame::{FrameBuf, FrameRef};
 pub use pool::{FrameMemory, FramePool, HEADROOM};
-pub use region::{Region, TakeCell};
+pub use region::{Blank, Region, TakeCell};
 pub use time::{Clock, Instant};
 
 /// Runs the README's examples as tests.

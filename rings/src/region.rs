@@ -64,23 +64,35 @@ impl<T: 'static> Drop for Region<T> {
     }
 }
 
-/// A value in a `static` that can be taken once, mutably and for ever.
+/// A type with a constant to start from, for [`TakeCell`].
+pub trait Blank {
+    /// The value that a new [`TakeCell`] holds.
+    const BLANK: Self;
+}
+
+/// The [blank](Blank) value of a type, in a `static`, to be taken once,
+/// mutably and for ever.
+///
+/// The type need not be `Send`: whichever thread takes the value could as well
+/// have made it, from the same constant.
 pub struct TakeCell<T> {
     value: UnsafeCell<T>,
     taken: AtomicBool,
 }
 
 // SAFETY: the value is reached only through `take`, which lets one caller
-// through; `T: Send` because that caller may be another thread than the one
-// that made it.
-unsafe impl<T: Send> Sync for TakeCell<T> {}
+// through, so threads share nothing but the atomic `taken`. What that caller
+// gets is `T::BLANK` as `new` put it there, untouched: a constant has no tie to
+// the thread that evaluated it, and the caller could have written `T::BLANK`
+// itself. So the value crosses no threads, whether or not `T: Send`.
+unsafe impl<T: Blank> Sync for TakeCell<T> {}
 
-impl<T> TakeCell<T> {
-    /// A cell that holds `value`.
+impl<T: Blank> TakeCell<T> {
+    /// A cell that nobody has taken from.
     #[must_use]
-    pub const fn new(value: T) -> Self {
+    pub const fn new() -> Self {
         Self {
-            value: UnsafeCell::new(value),
+            value: UnsafeCell::new(T::BLANK),
             taken: AtomicBool::new(false),
         }
     }
@@ -94,5 +106,11 @@ impl<T> TakeCell<T> {
         // SAFETY: only the first caller gets here, and `'static` means that the
         // value is never moved or dropped.
         Some(unsafe { &mut *self.value.get() })
+    }
+}
+
+impl<T: Blank> Default for TakeCell<T> {
+    fn default() -> Self {
+        Self::new()
     }
 }

@@ -3,12 +3,19 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use pollwire_rings::{Region, TakeCell};
+use pollwire_rings::{Blank, Region, TakeCell};
 
 #[test]
 fn a_cell_gives_its_value_once() {
-    static CELL: TakeCell<[u32; 4]> = TakeCell::new([1, 2, 3, 4]);
-    let mut region = Region::from_static(CELL.take().expect("first"));
+    // Neither `Send` nor `Sync`, which a static cell does not ask for.
+    struct Numbers([u32; 4], Option<Rc<u32>>);
+    impl Blank for Numbers {
+        const BLANK: Self = Self([1, 2, 3, 4], None);
+    }
+    static CELL: TakeCell<Numbers> = TakeCell::new();
+    let numbers = CELL.take().expect("first");
+    numbers.1 = Some(Rc::new(0));
+    let mut region = Region::from_static(&mut numbers.0);
     assert!(CELL.take().is_none());
     region[2] = 7;
     assert_eq!(region[..], [1, 2, 7, 4]);

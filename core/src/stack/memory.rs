@@ -1,6 +1,6 @@
 //! All memory of a stack, declared by the application.
 
-use pollwire_rings::{FrameMemory, FramePool, Region, TakeCell};
+use pollwire_rings::{Blank, FrameMemory, FramePool, Region, TakeCell};
 
 use crate::FlowKey;
 use crate::flow::Slot;
@@ -33,6 +33,17 @@ struct FlowMemory<const FRAMES: usize, const FLOWS: usize> {
     nodes: [[Node; 2]; FRAMES],
 }
 
+impl<const FRAMES: usize, const FLOWS: usize> Blank for FlowMemory<FRAMES, FLOWS> {
+    const BLANK: Self = Self {
+        hot: [const { Hot::EMPTY }; FLOWS],
+        cold: [const { Cold::EMPTY }; FLOWS],
+        keys: [const { FlowKey::EMPTY }; FLOWS],
+        slots: [const { [Slot::EMPTY; 2] }; FLOWS],
+        timers: [const { Link::EMPTY }; FLOWS],
+        nodes: [const { [Node::EMPTY, Node::EMPTY] }; FRAMES],
+    };
+}
+
 impl<const FRAMES: usize, const FLOWS: usize, const SIZE: usize> Memory<FRAMES, FLOWS, SIZE> {
     const CHECKED: () = {
         assert!(FLOWS.is_power_of_two(), "FLOWS must be a power of two");
@@ -46,14 +57,7 @@ impl<const FRAMES: usize, const FLOWS: usize, const SIZE: usize> Memory<FRAMES, 
         let () = Self::CHECKED;
         Self {
             frames: FrameMemory::new(),
-            flows: TakeCell::new(FlowMemory {
-                hot: [const { Hot::EMPTY }; FLOWS],
-                cold: [const { Cold::EMPTY }; FLOWS],
-                keys: [const { FlowKey::EMPTY }; FLOWS],
-                slots: [const { [Slot::EMPTY; 2] }; FLOWS],
-                timers: [const { Link::EMPTY }; FLOWS],
-                nodes: [const { [Node::EMPTY, Node::EMPTY] }; FRAMES],
-            }),
+            flows: TakeCell::new(),
         }
     }
 
