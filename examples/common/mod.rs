@@ -13,7 +13,7 @@ use pollwire_args::{Matches, Network, Opt, Program, Stop};
 const TAP: Opt = Opt::value("tap", "NAME", "the TAP device to use (default tap0)");
 
 /// The options that a guest's tender takes.
-pub const OPTIONS: &[Opt] = &[TAP];
+pub(crate) const OPTIONS: &[Opt] = &[TAP];
 
 struct Stderr;
 
@@ -36,7 +36,7 @@ impl Log for Stderr {
 
 /// Parses the arguments with `read`, runs `program` over a TAP and tells the
 /// exit code. `main` gets what `read` made of the arguments.
-pub fn run<A, E: Error>(
+pub(crate) fn run<A, E: Error>(
     program: &Program,
     read: impl FnOnce(&Matches<'_>) -> Result<A, Stop>,
     main: impl for<'n> AsyncFnOnce(Net<'n>, A) -> Result<(), E>,
