@@ -23,10 +23,25 @@ const DRAIN_ROUNDS: u32 = 1000;
 
 /// Drives one stack over one device.
 ///
-/// ```text
-/// let cell = NetCell::new(stack);
-/// let mut runtime = Runtime::new(&cell, device, clock);
-/// runtime.block_on(|net| serve(net));
+/// ```
+/// use pollwire_core::{Config, Error, Net, NetCell, Runtime, Stack, UdpSocket};
+/// use pollwire_rings::{Caps, NetDevice, local_mac, memory};
+///
+/// async fn main(net: Net<'_>) -> Result<usize, Error> {
+///     let server = UdpSocket::bind(net, "127.0.0.1:7".parse().expect("an address"));
+///     assert!(server.is_err(), "not an address of this host");
+///     let (sum, product) = (net.spawn(async { 1 + 2 }), net.spawn(async { 3 * 4 }));
+///     Ok(sum.await + product.await)
+/// }
+///
+/// let (device, _far_end) = {
+///     let caps = |seed| Caps::plain(local_mac(seed), 1500);
+///     memory::pair(caps(1), caps(2))
+/// };
+/// let config = Config::new("10.0.0.1/24".parse().expect("an address"), [7; 32]);
+/// let cell = NetCell::new(Stack::on_heap::<64, 16, 2048>(&config, device.caps()));
+/// let clock = device.wire();
+/// assert_eq!(Runtime::new(&cell, device, clock).block_on(main), Ok(15));
 /// ```
 ///
 /// A turn reads the clock once, then: receives a burst, lets the stack take it
