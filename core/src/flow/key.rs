@@ -3,58 +3,76 @@
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// The first twelve bytes of an IPv4-mapped address (RFC 4291, 2.5.5.2).
-const V4_PREFIX: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
+/// An address as two words, most significant first; IPv4 stands IPv4-mapped
+/// (RFC 4291, 2.5.5.2), so keys of both versions have one size and compare with
+/// a few wide loads.
+type Words = [u64; 2];
 
-/// Both ends of a flow. IPv4 addresses are kept IPv4-mapped, so keys of both
-/// versions have one size and compare with a few wide loads.
+/// Above the 32 bits of an IPv4-mapped address in its second word.
+const V4_MARK: u64 = 0xffff;
+
+/// Both ends of a flow.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct FlowKey {
-    remote: [u8; 16],
-    local: [u8; 16],
-    remote_port: u16,
-    local_port: u16,
+    remote: Words,
+    local: Words,
+    /// Remote port in the high half, local port in the low one.
+    ports: u32,
 }
 
-const _: () = assert!(size_of::<FlowKey>() == 36);
+const _: () = assert!(size_of::<FlowKey>() == 40);
 
-const fn mapped(address: [u8; 4]) -> [u8; 16] {
-    let [a, b, c, d] = address;
-    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
+#[inline]
+const fn mapped(address: [u8; 4]) -> Words {
+    [0, (V4_MARK << 32) | u32::from_be_bytes(address) as u64]
 }
 
 #[inline]
-fn bytes_of(address: IpAddr) -> [u8; 16] {
+fn words_of(address: IpAddr) -> Words {
     match address {
         IpAddr::V4(address) => mapped(address.octets()),
-        IpAddr::V6(address) => address.octets(),
+        IpAddr::V6(address) => {
+            let bits = address.to_bits();
+            #[expect(clippy::cast_possible_truncation, reason = "the low half")]
+            [(bits >> 64) as u64, bits as u64]
+        }
     }
 }
 
 #[inline]
-fn v4_of(bytes: &[u8; 16]) -> Option<[u8; 4]> {
-    match bytes {
-        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d] => Some([*a, *b, *c, *d]),
-        _ => None,
+const fn v4_of(words: Words) -> Option<[u8; 4]> {
+    if words[0] == 0 && words[1] >> 32 == V4_MARK {
+        #[expect(clippy::cast_possible_truncation, reason = "the low half")]
+        let address = words[1] as u32;
+        Some(address.to_be_bytes())
+    } else {
+        None
     }
 }
 
-#[inline]
-fn address_of(bytes: &[u8; 16]) -> IpAddr {
-    match v4_of(bytes) {
+fn address_of(words: Words) -> IpAddr {
+    match v4_of(words) {
         Some(v4) => IpAddr::V4(Ipv4Addr::from(v4)),
-        None => IpAddr::V6(Ipv6Addr::from(*bytes)),
+        None => IpAddr::V6(Ipv6Addr::from(bytes_of(words))),
     }
+}
+
+const fn bytes_of(words: Words) -> [u8; 16] {
+    (((words[0] as u128) << 64) | words[1] as u128).to_be_bytes()
+}
+
+#[inline]
+const fn ports_of(local: u16, remote: u16) -> u32 {
+    ((remote as u32) << 16) | local as u32
 }
 
 impl FlowKey {
     /// All zero: the key of no flow.
     pub const EMPTY: Self = Self {
-        remote: [0; 16],
-        local: [0; 16],
-        remote_port: 0,
-        local_port: 0,
+        remote: [0; 2],
+        local: [0; 2],
+        ports: 0,
     };
 
     /// The key of the flow between `local` and `remote`.
@@ -62,10 +80,9 @@ impl FlowKey {
     #[must_use]
     pub fn new(local: SocketAddr, remote: SocketAddr) -> Self {
         Self {
-            remote: bytes_of(remote.ip()),
-            local: bytes_of(local.ip()),
-            remote_port: remote.port(),
-            local_port: local.port(),
+            remote: words_of(remote.ip()),
+            local: words_of(local.ip()),
+            ports: ports_of(local.port(), remote.port()),
         }
     }
 
@@ -76,8 +93,7 @@ impl FlowKey {
         Self {
             remote: mapped(remote.0),
             local: mapped(local.0),
-            remote_port: remote.1,
-            local_port: local.1,
+            ports: ports_of(local.1, remote.1),
         }
     }
 
@@ -85,63 +101,65 @@ impl FlowKey {
     #[inline]
     #[must_use]
     pub fn local(&self) -> SocketAddr {
-        SocketAddr::new(address_of(&self.local), self.local_port)
+        SocketAddr::new(address_of(self.local), self.local_port())
     }
 
     /// The peer's end.
     #[inline]
     #[must_use]
     pub fn remote(&self) -> SocketAddr {
-        SocketAddr::new(address_of(&self.remote), self.remote_port)
+        SocketAddr::new(address_of(self.remote), self.remote_port())
     }
 
     /// This host's port.
     #[inline]
     #[must_use]
     pub const fn local_port(&self) -> u16 {
-        self.local_port
+        #[expect(clippy::cast_possible_truncation, reason = "the low half")]
+        let port = self.ports as u16;
+        port
     }
 
     /// The peer's port.
     #[inline]
     #[must_use]
     pub const fn remote_port(&self) -> u16 {
-        self.remote_port
+        (self.ports >> 16) as u16
     }
 
     /// This host's address as 16 bytes, IPv4-mapped for IPv4.
     #[inline]
     #[must_use]
     pub const fn local_bytes(&self) -> [u8; 16] {
-        self.local
+        bytes_of(self.local)
     }
 
     /// The peer's address as 16 bytes, IPv4-mapped for IPv4.
     #[inline]
     #[must_use]
     pub const fn remote_bytes(&self) -> [u8; 16] {
-        self.remote
+        bytes_of(self.remote)
     }
 
     /// This host's IPv4 address.
     #[inline]
     #[must_use]
     pub fn local_v4(&self) -> Option<[u8; 4]> {
-        v4_of(&self.local)
+        v4_of(self.local)
     }
 
     /// The peer's IPv4 address.
     #[inline]
     #[must_use]
     pub fn remote_v4(&self) -> Option<[u8; 4]> {
-        v4_of(&self.remote)
+        v4_of(self.remote)
     }
 
     /// Whether it is an IPv4 flow.
     #[inline]
     #[must_use]
     pub fn is_v4(&self) -> bool {
-        self.remote.starts_with(&V4_PREFIX)
+        self.remote[0] == 0 && self.remote[1] >> 32 == V4_MARK
     }
 
     /// Its bytes, for keyed hashes: remote address, local address, remote port,
@@ -152,11 +170,9 @@ impl FlowKey {
         let mut out = [0; 36];
         let (remote, rest) = out.split_at_mut(16);
         let (local, ports) = rest.split_at_mut(16);
-        remote.copy_from_slice(&self.remote);
-        local.copy_from_slice(&self.local);
-        let [a, b] = self.remote_port.to_be_bytes();
-        let [c, d] = self.local_port.to_be_bytes();
-        ports.copy_from_slice(&[a, b, c, d]);
+        remote.copy_from_slice(&self.remote_bytes());
+        local.copy_from_slice(&self.local_bytes());
+        ports.copy_from_slice(&self.ports.to_be_bytes());
         out
     }
 }

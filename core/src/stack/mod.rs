@@ -48,13 +48,20 @@ impl Config {
     pub fn new(address: Ipv4Cidr, seed: [u8; 32]) -> Self {
         let mut ipv4 = ArrayVec::new();
         ipv4.push(address);
-        Self { ipv4, ipv4_gateway: None, seed }
+        Self {
+            ipv4,
+            ipv4_gateway: None,
+            seed,
+        }
     }
 
     /// The same with a default gateway.
     #[must_use]
     pub fn with_gateway(self, gateway: core::net::Ipv4Addr) -> Self {
-        Self { ipv4_gateway: Some(gateway), ..self }
+        Self {
+            ipv4_gateway: Some(gateway),
+            ..self
+        }
     }
 }
 
@@ -211,7 +218,9 @@ impl Stack {
     pub fn expire(&mut self, now: Instant) {
         self.set_now(now);
         self.tcp_expire(now);
-        self.iface_expire(now);
+        if self.iface.deadline().is_some_and(|at| at <= now) {
+            self.iface_expire(now);
+        }
     }
 
     /// When [`expire`](Self::expire) or [`output`](Self::output) next has work:

@@ -1,14 +1,14 @@
 //! Segments meet flows: lookup, listeners, timers, and the ends of flows.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use pollwire_offload::checksum::Sum;
 use pollwire_rings::{FrameBuf, FrameRef, Instant, RxChecksum, RxMeta, TxBurst, TxMeta};
 
 use super::{IpMeta, Stack};
+use crate::tcp::emit::{Sink, Stop, Unresolved};
 use crate::tcp::header::{self, HeaderFields};
 use crate::tcp::input::Outcome;
-use crate::tcp::output::{Sink, Stop, Unresolved};
 use crate::tcp::segment::{MIN_HEADER, Segment};
 use crate::tcp::seq::SeqNum;
 use crate::tcp::tcb::{TcpState, flag};
@@ -29,12 +29,21 @@ impl Stack {
         frame: FrameBuf,
         meta: RxMeta,
     ) -> Result<(), DropReason> {
-        let rest: usize = self.rx_rest.iter().map(|piece| piece.len()).sum();
+        let rest = if self.rx_rest.is_empty() {
+            0
+        } else {
+            self.rx_rest.iter().map(|piece| piece.len()).sum()
+        };
         let seg = Segment::parse(&frame, frame.len() + rest)?;
-        let key = FlowKey::new(
-            SocketAddr::new(ip.dst, seg.dst_port),
-            SocketAddr::new(ip.src, seg.src_port),
-        );
+        let key = match (ip.dst, ip.src) {
+            (IpAddr::V4(dst), IpAddr::V4(src)) => {
+                FlowKey::v4((dst.octets(), seg.dst_port), (src.octets(), seg.src_port))
+            }
+            (dst, src) => FlowKey::new(
+                SocketAddr::new(dst, seg.dst_port),
+                SocketAddr::new(src, seg.src_port),
+            ),
+        };
         if meta.checksum == RxChecksum::Unknown {
             self.verify_tcp(&key, &frame, rest)?;
         }
@@ -424,14 +433,14 @@ impl Stack {
 
     #[inline]
     fn flow_output(&mut self, now: Instant, index: u32, tx: &mut TxBurst) -> Stop {
-        let link = self.link_of(now, index);
+        let resolved = self.has_link(now, index);
         let mut unresolved: Option<Unresolved> = None;
-        let caps = *self.iface.caps();
         let Self {
             tcp,
             pool,
             counters,
             rx_rest,
+            iface,
             ..
         } = self;
         let (Some(hot), Some(cold), Some(key)) = (
@@ -451,8 +460,8 @@ impl Stack {
         };
         let mut sink = Sink {
             tx,
-            caps: &caps,
-            link,
+            caps: iface.caps(),
+            resolved,
             unresolved: &mut unresolved,
         };
         let stop = tcb.poll_transmit(&mut env, &mut sink);
@@ -467,20 +476,32 @@ impl Stack {
         stop
     }
 
-    /// The flow's cached Ethernet header, renewed when neighbours changed.
+    /// Whether the flow's cached Ethernet header holds; it is renewed when
+    /// neighbours changed.
     #[inline]
-    fn link_of(&mut self, now: Instant, index: u32) -> Option<[u8; 14]> {
-        let cold = self.tcp.cold.get(index as usize)?;
-        if cold.link_generation == self.iface.generation() {
-            return Some(cold.link);
-        }
-        let key = self.tcp.keys.get(index as usize)?;
+    fn has_link(&mut self, now: Instant, index: u32) -> bool {
+        let generation = self.iface.generation();
+        let Some(cold) = self.tcp.cold.get(index as usize) else {
+            return false;
+        };
+        cold.link_generation == generation || self.renew_link(now, index)
+    }
+
+    #[cold]
+    fn renew_link(&mut self, now: Instant, index: u32) -> bool {
+        let Some(key) = self.tcp.keys.get(index as usize) else {
+            return false;
+        };
         let (local, remote) = (key.local().ip(), key.remote().ip());
-        let (link, generation) = self.link_template(now, local, remote)?;
-        let cold = self.tcp.cold.get_mut(index as usize)?;
-        cold.link = link;
-        cold.link_generation = generation;
-        Some(link)
+        let link = self.link_template(now, local, remote);
+        match (link, self.tcp.cold.get_mut(index as usize)) {
+            (Some((link, generation)), Some(cold)) => {
+                cold.link = link;
+                cold.link_generation = generation;
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Runs the timers that are due; output follows for those flows.
@@ -530,7 +551,7 @@ impl Stack {
             let Some(key) = self.tcp.keys.get(index as usize) else {
                 return;
             };
-            let core::net::IpAddr::V4(remote) = key.remote().ip() else {
+            let IpAddr::V4(remote) = key.remote().ip() else {
                 continue;
             };
             if opening && self.iface.next_hop(remote) == Some(address) {

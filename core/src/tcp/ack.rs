@@ -64,7 +64,13 @@ impl Tcb<'_> {
             && self.hot.snd_wnd == old_window
     }
 
-    fn on_new_ack(&mut self, env: &mut Env<'_>, ack: SeqNum, timestamps: Option<(u32, u32)>) {
+    #[inline]
+    pub(crate) fn on_new_ack(
+        &mut self,
+        env: &mut Env<'_>,
+        ack: SeqNum,
+        timestamps: Option<(u32, u32)>,
+    ) {
         let acked = ack.bytes_since(self.hot.snd_una);
         let was_limited = self.hot.pipe() + 2 * u32::from(self.hot.mss) > self.hot.cwnd;
         self.hot.snd_una = ack;

@@ -488,6 +488,15 @@ impl Stack {
         self.tcb_env(id).map(|(tcb, _)| tcb.hot.state)
     }
 
+    /// Payload bytes that a full segment to the peer carries, options
+    /// deducted (RFC 9293, 3.7.1): frames of this length are sent as they are.
+    ///
+    /// # Errors
+    /// [`Misuse::StaleHandle`].
+    pub fn tcp_mss(&mut self, id: FlowId) -> Result<u16, Misuse> {
+        self.tcb_env(id).map(|(tcb, _)| tcb.hot.mss)
+    }
+
     /// The connection's options.
     ///
     /// # Errors

@@ -228,3 +228,78 @@ fn write_link_and_ip(front: &mut [u8], link: &[u8; 14], key: &FlowKey, tcp_len: 
 pub(crate) fn syn_flags(acknowledges: bool) -> u8 {
     if acknowledges { SYN | ACK } else { SYN }
 }
+
+/// Bytes of all headers of an IPv4 segment without options.
+pub(crate) const V4_PLAIN: usize = ETHERNET + IPV4 + TCP;
+/// The same with timestamps.
+pub(crate) const V4_TIMED: usize = V4_PLAIN + 12;
+
+/// [`write_all`] for the two shapes that nearly all segments have: IPv4, with
+/// timestamps or without options. Every offset is a constant.
+#[inline]
+pub(crate) fn write_v4<const N: usize>(
+    out: &mut [u8; N],
+    link: &[u8; 14],
+    key: &FlowKey,
+    fields: &HeaderFields,
+    payload: Payload,
+) -> TxMeta {
+    const { assert!(N == V4_PLAIN || N == V4_TIMED) };
+    let (local, remote) = (
+        key.local_v4().unwrap_or_default(),
+        key.remote_v4().unwrap_or_default(),
+    );
+    let (Payload::Summed(payload_len, _) | Payload::Offloaded(payload_len)) = payload;
+    let tcp_len = u16::try_from(N - ETHERNET - IPV4 + payload_len).unwrap_or(u16::MAX);
+    out[..14].copy_from_slice(link);
+    out[14..16].copy_from_slice(&[0x45, 0]);
+    out[16..18].copy_from_slice(&(tcp_len.saturating_add(20)).to_be_bytes());
+    out[18..26].copy_from_slice(&[0, 0, 0x40, 0, HOP_LIMIT, PROTOCOL_TCP, 0, 0]);
+    out[26..30].copy_from_slice(&local);
+    out[30..34].copy_from_slice(&remote);
+    if let Some(ip) = out[14..].first_chunk::<IPV4>() {
+        let check = Sum::of_array(ip).finish();
+        out[24..26].copy_from_slice(&check.to_be_bytes());
+    }
+    out[34..36].copy_from_slice(&key.local_port().to_be_bytes());
+    out[36..38].copy_from_slice(&key.remote_port().to_be_bytes());
+    out[38..42].copy_from_slice(&fields.seq.raw().to_be_bytes());
+    out[42..46].copy_from_slice(&fields.ack.raw().to_be_bytes());
+    #[expect(clippy::cast_possible_truncation, reason = "80 or 128")]
+    let offset = ((N - ETHERNET - IPV4) / 4 << 4) as u8;
+    out[46] = offset;
+    out[47] = fields.flags;
+    out[48..50].copy_from_slice(&fields.window.to_be_bytes());
+    out[50..54].copy_from_slice(&[0; 4]);
+    if N == V4_TIMED {
+        let (value, echo) = fields.timestamps.unwrap_or_default();
+        out[54..58].copy_from_slice(&[1, 1, 8, 10]);
+        out[58..62].copy_from_slice(&value.to_be_bytes());
+        out[62..66].copy_from_slice(&echo.to_be_bytes());
+    }
+    let pseudo = Sum::pseudo_v4(local, remote, PROTOCOL_TCP, tcp_len);
+    let (check, checksum) = match payload {
+        Payload::Summed(_, sum) => {
+            let header = if let (true, Some(tcp)) = (N == V4_TIMED, out[34..].first_chunk::<32>()) {
+                Sum::of_array(tcp)
+            } else {
+                out[34..]
+                    .first_chunk::<20>()
+                    .map_or(Sum::ZERO, Sum::of_array)
+            };
+            ((pseudo + header + sum).finish(), TxChecksum::Done)
+        }
+        Payload::Offloaded(_) => (
+            pseudo.fold(),
+            TxChecksum::Partial {
+                start: 34,
+                offset: CHECKSUM_AT,
+            },
+        ),
+    };
+    out[50..52].copy_from_slice(&check.to_be_bytes());
+    TxMeta {
+        checksum,
+        gso: None,
+    }
+}

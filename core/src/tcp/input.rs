@@ -52,8 +52,28 @@ impl Tcb<'_> {
         if self.hot.state == TcpState::SynSent {
             return self.on_segment_in_syn_sent(env, seg, frame);
         }
-        let mut seg = seg.clone();
-        if self.hot.state == TcpState::SynReceived && self.strip_known_syn(&mut seg)? {
+        if self.hot.state == TcpState::SynReceived {
+            return self.on_segment_in_syn_received(env, seg.clone(), frame);
+        }
+        let frame = match self.predict(env, seg, frame) {
+            Ok(verdict) => return verdict,
+            Err(frame) => frame,
+        };
+        self.check_timestamps(env, seg)?;
+        self.check_sequence(env, seg)?;
+        if seg.flags & (RST | SYN | ACK) != ACK {
+            return self.on_odd_flags(env, seg);
+        }
+        self.on_synchronized(env, seg, frame)
+    }
+
+    fn on_segment_in_syn_received(
+        &mut self,
+        env: &mut Env<'_>,
+        mut seg: Segment,
+        frame: FrameBuf,
+    ) -> Verdict {
+        if self.strip_known_syn(&mut seg)? {
             return Ok(Outcome::Keep);
         }
         self.check_timestamps(env, &seg)?;
@@ -61,10 +81,7 @@ impl Tcb<'_> {
         if seg.flags & (RST | SYN | ACK) != ACK {
             return self.on_odd_flags(env, &seg);
         }
-        if self.hot.state == TcpState::SynReceived {
-            return self.on_handshake_ack(env, &seg, frame);
-        }
-        self.on_synchronized(env, &seg, frame)
+        self.on_handshake_ack(env, &seg, frame)
     }
 
     /// A SYN that was seen before, in SYN-RECEIVED: without ACK, ours was lost

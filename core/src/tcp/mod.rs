@@ -5,10 +5,11 @@
 //! | [`tcb`] | a connection's state, hot and cold |
 //! | [`segment`], [`seq`] | a received segment; sequence numbers |
 //! | [`node`] | queue nodes: send, receive and out-of-order queues |
-//! | [`input`] | what a segment does to a connection |
+//! | [`predict`] | the segment that is expected: the fast path |
+//! | [`input`] | what any segment does to a connection |
 //! | [`ack`], [`recovery`], [`congestion`], [`rtt`] | acknowledgements, loss, rate, timeouts |
 //! | [`receive`] | data in order and out of order, the receive window |
-//! | [`output`], [`header`] | what a connection sends |
+//! | [`output`], [`emit`], [`header`] | what a connection sends, and how it leaves |
 //! | [`timer`] | what happens when its timers fire |
 //! | [`listen`] | listeners, handshakes of the passive side |
 //! | [`table`] | all flows of a stack |
@@ -17,6 +18,7 @@
 pub(crate) mod ack;
 mod api;
 pub(crate) mod congestion;
+pub(crate) mod emit;
 pub(crate) mod header;
 pub(crate) mod input;
 pub(crate) mod isn;
@@ -25,6 +27,7 @@ pub(crate) mod node;
 mod open;
 mod options;
 pub(crate) mod output;
+mod predict;
 pub(crate) mod receive;
 pub(crate) mod recovery;
 pub(crate) mod rtt;

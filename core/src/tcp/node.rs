@@ -216,11 +216,17 @@ impl Nodes {
     #[inline]
     pub(crate) fn pop_front(&mut self, queue: &mut Queue) -> Option<FrameRef> {
         let head = queue.head?;
-        queue.head = self.next(head);
-        if queue.head.is_none() {
+        let free = self.free;
+        let node = self.get_mut(head)?;
+        let next = core::mem::replace(&mut node.next, free);
+        let frame = node.frame.take();
+        self.free = Some(head);
+        self.in_use -= 1;
+        queue.head = next;
+        if next.is_none() {
             queue.tail = None;
         }
-        self.free(head)
+        frame
     }
 
     /// Links `id` behind `after`, or first when that is `None`.

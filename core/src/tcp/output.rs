@@ -1,17 +1,15 @@
 //! What a connection sends: once per touched flow and turn (RFC 9293, 3.7,
 //! 3.8.6).
 //!
-//! The retransmit queue is the send queue. A segment's header is written into
-//! the headroom of the payload's own frame where nobody else holds it, else
-//! into a frame of its own that goes before the payload.
+//! The retransmit queue is the send queue: a segment stays in it until it is
+//! acknowledged.
 
-use pollwire_offload::checksum::Sum;
-use pollwire_rings::{Caps, FrameBuf, FrameRef, Gso, GsoKind, Instant, TxBurst, TxMeta};
+use pollwire_rings::Instant;
 
 use super::Env;
-use super::header::{self, HeaderFields, OptionBytes, Payload};
+use super::emit::{Batch, Sink, Stop};
+use super::header;
 use super::node::{EVER_RETRANSMITTED, NodeId, RETRANSMITTED, SENT};
-use super::seq::SeqNum;
 use super::tcb::{Tcb, TcpState, flag};
 use crate::Counter;
 use crate::wire::tcp::{ACK, FIN, PSH};
@@ -20,50 +18,6 @@ use crate::wire::tcp::{ACK, FIN, PSH};
 const NO_FRAME_RETRY_NANOS: u64 = 1_000_000;
 /// Pieces of one packet at the most, whatever the device takes.
 const MAX_PIECES: usize = 18;
-
-/// A segment whose neighbour is not resolved yet: it waits in the neighbour's
-/// queue. The header holds TCP only.
-pub(crate) struct Unresolved {
-    pub(crate) header: FrameBuf,
-    pub(crate) payload: Option<FrameRef>,
-}
-
-/// Where segments go.
-pub(crate) struct Sink<'a> {
-    pub(crate) tx: &'a mut TxBurst,
-    pub(crate) caps: &'a Caps,
-    /// Ethernet header towards the peer, once the neighbour is resolved.
-    pub(crate) link: Option<[u8; 14]>,
-    /// Takes one segment when it is not.
-    pub(crate) unresolved: &'a mut Option<Unresolved>,
-}
-
-impl Sink<'_> {
-    fn has_room(&self, pieces: usize) -> bool {
-        match self.link {
-            Some(_) => self.tx.has_room(pieces),
-            None => self.unresolved.is_none(),
-        }
-    }
-}
-
-/// Why output stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stop {
-    /// Nothing more to send now.
-    Done,
-    /// The burst is full: call again in this turn.
-    Full,
-    /// No frame for a header: a timer will try again.
-    NoFrame,
-}
-
-/// A run of unsent nodes that goes out as one packet.
-struct Batch {
-    first: NodeId,
-    count: usize,
-    len: u32,
-}
 
 impl Tcb<'_> {
     /// Sends what may be sent now.
@@ -289,7 +243,7 @@ impl Tcb<'_> {
         } else {
             sink.caps.tso6
         };
-        offered && sink.link.is_some() && !self.hot.has(flag::RECOVERY)
+        offered && sink.resolved && !self.hot.has(flag::RECOVERY)
     }
 
     fn send_fin(&mut self, env: &mut Env<'_>, sink: &mut Sink<'_>) -> Stop {
@@ -337,242 +291,5 @@ impl Tcb<'_> {
             self.hot.clear(flag::PERSIST);
             self.hot.rtx_at = env.now.plus_nanos(self.hot.rtt.rto_nanos());
         }
-    }
-
-    /// The fields of the next segment's header; moves the promised window.
-    #[inline]
-    fn fields(&mut self, env: &Env<'_>, seq: SeqNum, flags: u8) -> HeaderFields {
-        let bytes = self.advance_window(env);
-        let shift = if flags & crate::wire::tcp::SYN != 0 {
-            0
-        } else {
-            self.hot.rcv_scale
-        };
-        // Rounded up: rounding down would take back what was promised.
-        let units = (bytes + (1 << shift) - 1) >> shift;
-        let window = u16::try_from(units).unwrap_or(u16::MAX);
-        let edge = self.hot.rcv_nxt + (u32::from(window) << shift);
-        self.hot.rcv_adv = self.hot.rcv_adv.later(edge);
-        let timestamps = self
-            .hot
-            .has(flag::TIMESTAMPS)
-            .then(|| (self.timestamp(env.now), self.hot.ts_recent));
-        HeaderFields {
-            seq,
-            ack: self.hot.rcv_nxt,
-            flags,
-            window,
-            timestamps,
-        }
-    }
-
-    /// The peer has been told all that there is to tell.
-    #[inline]
-    fn acknowledged(&mut self) {
-        self.hot.clear(flag::ACK_NOW);
-        self.hot.ack_at = Instant::ZERO;
-        self.hot.last_ack_sent = self.hot.rcv_nxt;
-    }
-
-    /// Emits a segment with the payload of `batch`.
-    #[inline]
-    fn emit(
-        &mut self,
-        env: &mut Env<'_>,
-        sink: &mut Sink<'_>,
-        seq: SeqNum,
-        flags: u8,
-        batch: &Batch,
-    ) -> Stop {
-        if !sink.has_room(batch.count + 1) {
-            return Stop::Full;
-        }
-        let Some(link) = sink.link else {
-            return self.emit_unresolved(env, sink, seq, flags, Some(batch.first));
-        };
-        let fields = self.fields(env, seq, flags);
-        let options = self.data_options(&fields);
-        let header_len = header::header_len(self.key, options.len());
-        let len = batch.len as usize;
-        let payload = if sink.caps.tx_checksum || batch.len > u32::from(self.hot.mss) {
-            Payload::Offloaded(len)
-        } else {
-            Payload::Summed(len, sum_batch(env, batch))
-        };
-        let key = self.key;
-        let mut meta = TxMeta::default();
-        let mut write = |out: &mut [u8]| {
-            meta = header::write_all(out, &link, key, &fields, &options, payload);
-        };
-        let in_place = if batch.count == 1 {
-            env.nodes
-                .get_mut(batch.first)
-                .and_then(|node| node.frame.as_mut())
-                .and_then(|frame| frame.with_header(header_len, &mut write))
-        } else {
-            None
-        };
-        if let Some(whole) = in_place {
-            drop(sink.tx.push(whole, meta));
-        } else {
-            let Some(mut head) = env.pool.alloc() else {
-                return Stop::NoFrame;
-            };
-            if let Some(out) = head.push_back(header_len) {
-                write(out);
-            }
-            drop(sink.tx.push_piece(head.freeze()));
-            push_payload(env, sink.tx, batch);
-            if batch.len > u32::from(self.hot.mss) {
-                let kind = if key.is_v4() {
-                    GsoKind::TcpV4
-                } else {
-                    GsoKind::TcpV6
-                };
-                let header_len = u16::try_from(header_len).unwrap_or(0);
-                meta.gso = Some(Gso {
-                    kind,
-                    size: self.hot.mss,
-                    header_len,
-                });
-            }
-            sink.tx.seal(meta);
-        }
-        env.counters.inc(Counter::TcpSegmentsOut);
-        self.acknowledged();
-        Stop::Done
-    }
-
-    /// Emits a segment without payload.
-    fn emit_bare(
-        &mut self,
-        env: &mut Env<'_>,
-        sink: &mut Sink<'_>,
-        seq: SeqNum,
-        flags: u8,
-    ) -> Stop {
-        if !sink.has_room(1) {
-            return Stop::Full;
-        }
-        let Some(link) = sink.link else {
-            return self.emit_unresolved(env, sink, seq, flags, None);
-        };
-        let fields = self.fields(env, seq, flags);
-        let options = self.bare_options(env, &fields);
-        let header_len = header::header_len(self.key, options.len());
-        let payload = if sink.caps.tx_checksum {
-            Payload::Offloaded(0)
-        } else {
-            Payload::Summed(0, Sum::ZERO)
-        };
-        let Some(mut head) = env.pool.alloc() else {
-            return Stop::NoFrame;
-        };
-        let mut meta = TxMeta::default();
-        if let Some(out) = head.push_back(header_len) {
-            meta = header::write_all(out, &link, self.key, &fields, &options, payload);
-        }
-        drop(sink.tx.push(head.freeze(), meta));
-        env.counters.inc(Counter::TcpSegmentsOut);
-        self.acknowledged();
-        Stop::Done
-    }
-
-    /// Hands one segment to the neighbour's queue.
-    #[cold]
-    fn emit_unresolved(
-        &mut self,
-        env: &mut Env<'_>,
-        sink: &mut Sink<'_>,
-        seq: SeqNum,
-        flags: u8,
-        node: Option<NodeId>,
-    ) -> Stop {
-        let Some(mut header) = env.pool.alloc() else {
-            return Stop::NoFrame;
-        };
-        let fields = self.fields(env, seq, flags);
-        let options = self.bare_options(env, &fields);
-        let payload = node
-            .and_then(|id| env.nodes.get(id))
-            .and_then(|node| node.frame.clone());
-        let sum = payload
-            .as_ref()
-            .map_or(Sum::ZERO, |payload| Sum::of(payload));
-        let len = payload.as_ref().map_or(0, |payload| payload.len());
-        if let Some(out) = header.push_back(20 + options.len()) {
-            header::write_tcp(out, self.key, &fields, &options);
-            let pseudo = header::pseudo_sum(self.key, out.len() + len);
-            let check = pseudo.add_bytes(out).then(sum, 0).finish();
-            if let Some(field) = out.get_mut(16..18) {
-                field.copy_from_slice(&check.to_be_bytes());
-            }
-        }
-        *sink.unresolved = Some(Unresolved { header, payload });
-        env.counters.inc(Counter::TcpSegmentsOut);
-        self.acknowledged();
-        Stop::Done
-    }
-
-    #[inline]
-    fn data_options(&self, fields: &HeaderFields) -> OptionBytes {
-        header::plain_options(fields.timestamps, &[])
-    }
-
-    fn bare_options(&self, env: &Env<'_>, fields: &HeaderFields) -> OptionBytes {
-        if fields.flags & crate::wire::tcp::SYN != 0 {
-            return self.syn_options(env, fields);
-        }
-        if self.hot.has(flag::OUT_OF_ORDER) && self.hot.has(flag::SACK) {
-            let most = if fields.timestamps.is_some() { 3 } else { 4 };
-            return header::plain_options(fields.timestamps, &self.sack_blocks(env, most));
-        }
-        header::plain_options(fields.timestamps, &[])
-    }
-
-    fn syn_options(&self, env: &Env<'_>, fields: &HeaderFields) -> OptionBytes {
-        let opens = self.hot.state == TcpState::SynSent;
-        let timestamps = if opens {
-            Some((self.timestamp(env.now), 0))
-        } else {
-            fields.timestamps
-        };
-        let sack = opens || self.hot.has(flag::SACK);
-        let scale = (opens || self.hot.has(flag::SCALE)).then_some(self.hot.rcv_scale);
-        header::syn_options(self.cold.our_mss, sack, timestamps, scale)
-    }
-}
-
-#[inline]
-fn sum_batch(env: &Env<'_>, batch: &Batch) -> Sum {
-    let (mut sum, mut len, mut at) = (Sum::ZERO, 0, Some(batch.first));
-    for _ in 0..batch.count {
-        let Some(node) = at.and_then(|id| env.nodes.get(id)) else {
-            break;
-        };
-        if let Some(frame) = &node.frame {
-            let piece = Sum::of(frame);
-            sum = if len == 0 {
-                piece
-            } else {
-                sum.then(piece, len)
-            };
-            len += frame.len();
-        }
-        at = node.next;
-    }
-    sum
-}
-
-fn push_payload(env: &Env<'_>, tx: &mut TxBurst, batch: &Batch) {
-    let mut at = Some(batch.first);
-    for _ in 0..batch.count {
-        let Some(node) = at.and_then(|id| env.nodes.get(id)) else {
-            break;
-        };
-        if let Some(frame) = &node.frame {
-            drop(tx.push_piece(frame.clone()));
-        }
-        at = node.next;
     }
 }

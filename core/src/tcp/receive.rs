@@ -64,7 +64,8 @@ impl Tcb<'_> {
         self.queue_out_of_order(env, seq, frame)
     }
 
-    fn take_in_order(
+    #[inline]
+    pub(crate) fn take_in_order(
         &mut self,
         env: &mut Env<'_>,
         frame: FrameRef,

@@ -42,14 +42,17 @@ impl Segment {
         let Some(options) = packet.get(MIN_HEADER..header_len) else {
             return Err(DropReason::TcpBadOffset);
         };
-        let timestamps = match options.first_chunk::<12>() {
-            None => None,
+        let timestamps = match <&[u8; 12]>::try_from(options) {
             // The layout that every modern sender uses (RFC 7323, appendix A).
-            Some([1, 1, 8, 10, a, b, c, d, e, f, g, h]) if options.len() == 12 => Some((
-                u32::from_be_bytes([*a, *b, *c, *d]),
-                u32::from_be_bytes([*e, *f, *g, *h]),
-            )),
-            Some(_) => TcpOptions::parse(options).and_then(|parsed| parsed.timestamps),
+            Ok(plain) if plain.first_chunk() == Some(&[1, 1, 8, 10]) => {
+                let [_, _, _, _, a, b, c, d, e, f, g, h] = *plain;
+                Some((
+                    u32::from_be_bytes([a, b, c, d]),
+                    u32::from_be_bytes([e, f, g, h]),
+                ))
+            }
+            _ if options.is_empty() => None,
+            _ => TcpOptions::parse(options).and_then(|parsed| parsed.timestamps),
         };
         Ok(Self {
             src_port: half(0),

@@ -199,7 +199,9 @@ fn headers_of_a_frame_in_the_ring_are_not_rewritten() {
 fn a_lost_tail_with_its_fin_is_recovered_by_timeout() {
     let mut s = Script::plain();
     s.write(&[1; 1500]);
-    s.stack.tcp_shutdown(s.flow.unwrap(), crate::Shutdown::Write).unwrap();
+    s.stack
+        .tcp_shutdown(s.flow.unwrap(), crate::Shutdown::Write)
+        .unwrap();
     s.run();
     assert_eq!(s.all_sent().len(), 2);
     s.advance(210);

@@ -1,0 +1,328 @@
+//! Segments leave: headers written, payload attached, the burst filled.
+//!
+//! A segment's header is written into the headroom of the payload's own frame
+//! where nobody else holds it, else into a frame of its own that goes before
+//! the payload.
+
+use pollwire_offload::checksum::Sum;
+use pollwire_rings::{Caps, FrameBuf, FrameRef, Gso, GsoKind, Instant, TxBurst, TxMeta};
+
+use super::Env;
+use super::header::{self, HeaderFields, OptionBytes, Payload};
+use super::node::NodeId;
+use super::seq::SeqNum;
+use super::tcb::{Tcb, TcpState, flag};
+use crate::wire::tcp::SYN;
+use crate::{Counter, FlowKey};
+
+/// A segment whose neighbour is not resolved yet: it waits in the neighbour's
+/// queue. The header holds TCP only.
+pub(crate) struct Unresolved {
+    pub(crate) header: FrameBuf,
+    pub(crate) payload: Option<FrameRef>,
+}
+
+/// Where segments go.
+pub(crate) struct Sink<'a> {
+    pub(crate) tx: &'a mut TxBurst,
+    pub(crate) caps: &'a Caps,
+    /// The neighbour is resolved: `Cold::link` holds.
+    pub(crate) resolved: bool,
+    /// Takes one segment when it is not.
+    pub(crate) unresolved: &'a mut Option<Unresolved>,
+}
+
+impl Sink<'_> {
+    #[inline]
+    fn has_room(&self, pieces: usize) -> bool {
+        if self.resolved {
+            self.tx.has_room(pieces)
+        } else {
+            self.unresolved.is_none()
+        }
+    }
+}
+
+/// Why output stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Nothing more to send now.
+    Done,
+    /// The burst is full: call again in this turn.
+    Full,
+    /// No frame for a header: a timer will try again.
+    NoFrame,
+}
+
+/// A run of unsent nodes that goes out as one packet.
+pub(super) struct Batch {
+    pub(super) first: NodeId,
+    pub(super) count: usize,
+    pub(super) len: u32,
+}
+
+impl Tcb<'_> {
+    /// The fields of the next segment's header; moves the promised window.
+    #[inline]
+    fn fields(&mut self, env: &Env<'_>, seq: SeqNum, flags: u8) -> HeaderFields {
+        let bytes = self.advance_window(env);
+        let shift = if flags & SYN != 0 {
+            0
+        } else {
+            self.hot.rcv_scale
+        };
+        // Rounded up: rounding down would take back what was promised.
+        let units = (bytes + (1 << shift) - 1) >> shift;
+        let window = u16::try_from(units).unwrap_or(u16::MAX);
+        let edge = self.hot.rcv_nxt + (u32::from(window) << shift);
+        self.hot.rcv_adv = self.hot.rcv_adv.later(edge);
+        let timestamps = self
+            .hot
+            .has(flag::TIMESTAMPS)
+            .then(|| (self.timestamp(env.now), self.hot.ts_recent));
+        HeaderFields {
+            seq,
+            ack: self.hot.rcv_nxt,
+            flags,
+            window,
+            timestamps,
+        }
+    }
+
+    /// The peer has been told all that there is to tell.
+    #[inline]
+    fn acknowledged(&mut self) {
+        self.hot.clear(flag::ACK_NOW);
+        self.hot.ack_at = Instant::ZERO;
+        self.hot.last_ack_sent = self.hot.rcv_nxt;
+    }
+
+    /// Emits a segment with the payload of `batch`.
+    #[inline]
+    pub(super) fn emit(
+        &mut self,
+        env: &mut Env<'_>,
+        sink: &mut Sink<'_>,
+        seq: SeqNum,
+        flags: u8,
+        batch: &Batch,
+    ) -> Stop {
+        if !sink.has_room(batch.count + 1) {
+            return Stop::Full;
+        }
+        if !sink.resolved {
+            return self.emit_unresolved(env, sink, seq, flags, Some(batch.first));
+        }
+        let fields = self.fields(env, seq, flags);
+        let header_len = header::header_len(self.key, self.hot.option_bytes());
+        let len = batch.len as usize;
+        let payload = if sink.caps.tx_checksum || batch.len > u32::from(self.hot.mss) {
+            Payload::Offloaded(len)
+        } else {
+            Payload::Summed(len, sum_batch(env, batch))
+        };
+        let (key, link) = (self.key, &self.cold.link);
+        let mut meta = TxMeta::default();
+        let in_place = if batch.count == 1 {
+            env.nodes
+                .get_mut(batch.first)
+                .and_then(|node| node.frame.as_mut())
+                .and_then(|frame| {
+                    frame.with_header(header_len, |out| {
+                        meta = write_plain(out, link, key, &fields, payload);
+                    })
+                })
+        } else {
+            None
+        };
+        if let Some(whole) = in_place {
+            drop(sink.tx.push(whole, meta));
+        } else {
+            let Some(mut head) = env.pool.alloc() else {
+                return Stop::NoFrame;
+            };
+            if let Some(out) = head.push_back(header_len) {
+                meta = write_plain(out, link, key, &fields, payload);
+            }
+            drop(sink.tx.push_piece(head.freeze()));
+            push_payload(env, sink.tx, batch);
+            if batch.len > u32::from(self.hot.mss) {
+                meta.gso = Some(self.segmentation(header_len));
+            }
+            sink.tx.seal(meta);
+        }
+        env.counters.inc(Counter::TcpSegmentsOut);
+        self.acknowledged();
+        Stop::Done
+    }
+
+    /// What the device is asked to cut.
+    fn segmentation(&self, header_len: usize) -> Gso {
+        Gso {
+            kind: if self.key.is_v4() {
+                GsoKind::TcpV4
+            } else {
+                GsoKind::TcpV6
+            },
+            size: self.hot.mss,
+            header_len: u16::try_from(header_len).unwrap_or(0),
+        }
+    }
+
+    /// Emits a segment without payload.
+    pub(super) fn emit_bare(
+        &mut self,
+        env: &mut Env<'_>,
+        sink: &mut Sink<'_>,
+        seq: SeqNum,
+        flags: u8,
+    ) -> Stop {
+        if !sink.has_room(1) {
+            return Stop::Full;
+        }
+        if !sink.resolved {
+            return self.emit_unresolved(env, sink, seq, flags, None);
+        }
+        let Some(mut head) = env.pool.alloc() else {
+            return Stop::NoFrame;
+        };
+        let fields = self.fields(env, seq, flags);
+        let payload = if sink.caps.tx_checksum {
+            Payload::Offloaded(0)
+        } else {
+            Payload::Summed(0, Sum::ZERO)
+        };
+        let (key, link) = (self.key, &self.cold.link);
+        let plain = flags & SYN == 0 && !self.hot.has(flag::OUT_OF_ORDER);
+        let mut meta = TxMeta::default();
+        if plain {
+            let header_len = header::header_len(key, self.hot.option_bytes());
+            if let Some(out) = head.push_back(header_len) {
+                meta = write_plain(out, link, key, &fields, payload);
+            }
+        } else {
+            let options = self.bare_options(env, &fields);
+            if let Some(out) = head.push_back(header::header_len(key, options.len())) {
+                meta = header::write_all(out, link, key, &fields, &options, payload);
+            }
+        }
+        drop(sink.tx.push(head.freeze(), meta));
+        env.counters.inc(Counter::TcpSegmentsOut);
+        self.acknowledged();
+        Stop::Done
+    }
+
+    /// Hands one segment to the neighbour's queue.
+    #[cold]
+    fn emit_unresolved(
+        &mut self,
+        env: &mut Env<'_>,
+        sink: &mut Sink<'_>,
+        seq: SeqNum,
+        flags: u8,
+        node: Option<NodeId>,
+    ) -> Stop {
+        let Some(mut header) = env.pool.alloc() else {
+            return Stop::NoFrame;
+        };
+        let fields = self.fields(env, seq, flags);
+        let options = self.bare_options(env, &fields);
+        let payload = node
+            .and_then(|id| env.nodes.get(id))
+            .and_then(|node| node.frame.clone());
+        let sum = payload
+            .as_ref()
+            .map_or(Sum::ZERO, |payload| Sum::of(payload));
+        let len = payload.as_ref().map_or(0, |payload| payload.len());
+        if let Some(out) = header.push_back(20 + options.len()) {
+            header::write_tcp(out, self.key, &fields, &options);
+            let pseudo = header::pseudo_sum(self.key, out.len() + len);
+            let check = pseudo.add_bytes(out).then(sum, 0).finish();
+            if let Some(field) = out.get_mut(16..18) {
+                field.copy_from_slice(&check.to_be_bytes());
+            }
+        }
+        *sink.unresolved = Some(Unresolved { header, payload });
+        env.counters.inc(Counter::TcpSegmentsOut);
+        self.acknowledged();
+        Stop::Done
+    }
+
+    fn bare_options(&self, env: &Env<'_>, fields: &HeaderFields) -> OptionBytes {
+        if fields.flags & SYN != 0 {
+            return self.syn_options(env, fields);
+        }
+        if self.hot.has(flag::OUT_OF_ORDER) && self.hot.has(flag::SACK) {
+            let most = if fields.timestamps.is_some() { 3 } else { 4 };
+            return header::plain_options(fields.timestamps, &self.sack_blocks(env, most));
+        }
+        header::plain_options(fields.timestamps, &[])
+    }
+
+    fn syn_options(&self, env: &Env<'_>, fields: &HeaderFields) -> OptionBytes {
+        let opens = self.hot.state == TcpState::SynSent;
+        let timestamps = if opens {
+            Some((self.timestamp(env.now), 0))
+        } else {
+            fields.timestamps
+        };
+        let sack = opens || self.hot.has(flag::SACK);
+        let scale = (opens || self.hot.has(flag::SCALE)).then_some(self.hot.rcv_scale);
+        header::syn_options(self.cold.our_mss, sack, timestamps, scale)
+    }
+}
+
+/// Headers of a segment whose only options are timestamps, if any.
+#[inline]
+fn write_plain(
+    out: &mut [u8],
+    link: &[u8; 14],
+    key: &FlowKey,
+    fields: &HeaderFields,
+    payload: Payload,
+) -> TxMeta {
+    if key.is_v4() {
+        if let Ok(timed) = <&mut [u8; header::V4_TIMED]>::try_from(&mut *out) {
+            return header::write_v4(timed, link, key, fields, payload);
+        }
+        if let Ok(plain) = <&mut [u8; header::V4_PLAIN]>::try_from(&mut *out) {
+            return header::write_v4(plain, link, key, fields, payload);
+        }
+    }
+    let options = header::plain_options(fields.timestamps, &[]);
+    header::write_all(out, link, key, fields, &options, payload)
+}
+
+#[inline]
+fn sum_batch(env: &Env<'_>, batch: &Batch) -> Sum {
+    let (mut sum, mut len, mut at) = (Sum::ZERO, 0, Some(batch.first));
+    for _ in 0..batch.count {
+        let Some(node) = at.and_then(|id| env.nodes.get(id)) else {
+            break;
+        };
+        if let Some(frame) = &node.frame {
+            let piece = Sum::of(frame);
+            sum = if len == 0 {
+                piece
+            } else {
+                sum.then(piece, len)
+            };
+            len += frame.len();
+        }
+        at = node.next;
+    }
+    sum
+}
+
+fn push_payload(env: &Env<'_>, tx: &mut TxBurst, batch: &Batch) {
+    let mut at = Some(batch.first);
+    for _ in 0..batch.count {
+        let Some(node) = at.and_then(|id| env.nodes.get(id)) else {
+            break;
+        };
+        if let Some(frame) = &node.frame {
+            drop(tx.push_piece(frame.clone()));
+        }
+        at = node.next;
+    }
+}
