@@ -305,6 +305,16 @@ impl<'n> TcpFlow<'n> {
         Ok(self.net.with_stack(|stack| stack.tcp_peer_addr(self.id))?)
     }
 
+    /// Payload bytes that a full segment to the peer carries: bulk senders
+    /// fill their frames to this length.
+    ///
+    /// # Errors
+    /// [`Error::Misuse`] when the connection is gone.
+    pub fn mss(&self) -> Result<usize, Error> {
+        let mss = self.net.with_stack(|stack| stack.tcp_mss(self.id))?;
+        Ok(usize::from(mss))
+    }
+
     /// The options in force.
     ///
     /// # Errors
