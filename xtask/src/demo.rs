@@ -59,7 +59,7 @@ fn work(mut server: Guest, mut client: Guest) -> Result<Report, String> {
     while let Some(line) = client.next_line(DEADLINE.saturating_sub(start.elapsed()))? {
         match Record::parse(&line) {
             Some(record) => {
-                if let Some(progress) = report.client(&record) {
+                if let Some(progress) = report.client(&record, client.age()) {
                     println!("{progress}");
                 }
             }

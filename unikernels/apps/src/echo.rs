@@ -1,5 +1,7 @@
 //! Echo server and client: the client sends random bytes and compares the hash
-//! of what comes back.
+//! of what comes back, or measures.
+
+mod measure;
 
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -7,11 +9,14 @@ use core::str::FromStr;
 use core::time::Duration;
 
 use pollwire_args::{Matches, Network, Opt, Program, Stop};
-use pollwire_core::{Error, ListenOptions, Net, Shutdown, TcpFlow, TcpListener, TcpOptions, join};
+use pollwire_core::{
+    Counter, Error, ListenOptions, Net, Shutdown, TcpFlow, TcpListener, TcpOptions, join,
+};
 use sha2::{Digest, Sha256};
 
 const DEFAULT_PORT: u16 = 9000;
 const DEFAULT_LENGTH: u64 = 4096;
+const DEFAULT_MEASURE: u64 = 256 << 20;
 
 const PORT: Opt = Opt::value("port", "PORT", "where the server listens (default 9000)");
 const LIMIT: Opt = Opt::value("limit", "N", "serve so many clients, then end");
@@ -23,8 +28,9 @@ pub const OPTIONS: &[Opt] = &[PORT, LIMIT];
 pub const PROGRAM: Program = Program {
     name: "echo",
     about: "Sends back what it gets (server), or sends random bytes and checks that \
-            they come back (client).",
-    usage: "--ipv4=ADDRESS/BITS server | client ADDRESS[:PORT] [LENGTH]",
+            they come back (client), or times that (measure).",
+    usage: "--ipv4=ADDRESS/BITS server | client ADDRESS[:PORT] [LENGTH] \
+            | measure ADDRESS[:PORT] [LENGTH]",
     options: &[Network::OPTIONS, OPTIONS],
 };
 
@@ -60,6 +66,14 @@ pub enum Mode {
         /// How many bytes.
         length: u64,
     },
+    /// Time hashed echo, ping-pong and bulk, one connection each: the server's
+    /// limit for one run is 3.
+    Measure {
+        /// Where to.
+        server: SocketAddr,
+        /// How many bytes in bulk.
+        length: u64,
+    },
 }
 
 impl Mode {
@@ -77,27 +91,37 @@ impl Mode {
                 })
             }
             Some("client") => {
-                matches.at_most(3)?;
-                let word = matches
-                    .word(1)
-                    .ok_or_else(|| matches.mistake("client needs the server's ADDRESS[:PORT]"))?;
-                let Server(server) = word
-                    .parse()
-                    .map_err(|error| matches.mistake(format_args!("{word}: {error}")))?;
-                let length = match matches.word(2) {
-                    None => DEFAULT_LENGTH,
-                    Some(word) => word
-                        .parse()
-                        .map_err(|error| matches.mistake(format_args!("length {word}: {error}")))?,
-                };
+                let (server, length) = peer(matches)?;
+                let length = length.unwrap_or(DEFAULT_LENGTH);
                 Ok(Self::Client { server, length })
             }
-            Some(other) => {
-                Err(matches.mistake(format_args!("{other} is neither server nor client")))
+            Some("measure") => {
+                let (server, length) = peer(matches)?;
+                let length = length.unwrap_or(DEFAULT_MEASURE);
+                Ok(Self::Measure { server, length })
             }
-            None => Err(matches.mistake("say server or client")),
+            Some(other) => {
+                Err(matches.mistake(format_args!("{other} is not server, client or measure")))
+            }
+            None => Err(matches.mistake("say server, client or measure")),
         }
     }
+}
+
+/// The words after `client` and `measure`.
+fn peer(matches: &Matches<'_>) -> Result<(SocketAddr, Option<u64>), Stop> {
+    matches.at_most(3)?;
+    let word = matches
+        .word(1)
+        .ok_or_else(|| matches.mistake("the server's ADDRESS[:PORT] is missing"))?;
+    let Server(server) = word
+        .parse()
+        .map_err(|error| matches.mistake(format_args!("{word}: {error}")))?;
+    let length = |word: &str| {
+        word.parse()
+            .map_err(|error| matches.mistake(format_args!("length {word}: {error}")))
+    };
+    Ok((server, matches.word(2).map(length).transpose()?))
 }
 
 /// Reads the command line.
@@ -144,19 +168,48 @@ impl fmt::Display for Failure {
 
 impl core::error::Error for Failure {}
 
-/// Does what `mode` says.
+/// Does what `mode` says, and logs what was counted.
 ///
 /// # Errors
 /// [`Failure`]: a client's when the bytes did not come back as they were.
 pub async fn run(net: Net<'_>, mode: Mode) -> Result<(), Failure> {
-    match mode {
-        Mode::Server { port, limit } => Ok(serve(net, port, limit).await?),
-        Mode::Client { server, length } => {
-            let took = exchange(net, server, length).await?;
-            log::info!("{length} bytes came back intact in {took:?}");
-            Ok(())
-        }
+    let done = match mode {
+        Mode::Server { port, limit } => serve(net, port, limit).await.map_err(Failure::from),
+        Mode::Client { server, length } => check(net, server, length).await,
+        Mode::Measure { server, length } => measure::run(net, server, length).await,
+    };
+    log::info!("{}", Counted(net));
+    done
+}
+
+/// What the stack has counted: payload that peers acknowledged, what of it was
+/// copied or sent again, and drops by name.
+struct Counted<'n>(Net<'n>);
+
+impl fmt::Display for Counted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.with_stack(|stack| {
+            let counters = stack.counters();
+            write!(
+                f,
+                "@pollwire what=counters payload_bytes={} copied_bytes={} retransmits={}",
+                counters.get(Counter::TcpBytesAcked),
+                counters.get(Counter::CopiedBytes),
+                counters.get(Counter::TcpRetransmits)
+            )?;
+            counters
+                .drops()
+                .filter(|&(_, count)| count > 0)
+                .try_for_each(|(reason, count)| write!(f, " drop.{reason}={count}"))
+        })
     }
+}
+
+async fn check(net: Net<'_>, server: SocketAddr, length: u64) -> Result<(), Failure> {
+    let flow = TcpFlow::connect(net, server).await?;
+    let took = exchange(flow, length).await?;
+    log::info!("{length} bytes came back intact in {took:?}");
+    Ok(())
 }
 
 /// Serves `limit` clients, and waits until the last one is done.
@@ -194,8 +247,8 @@ async fn echo(flow: TcpFlow<'_>) -> Result<(), Error> {
 
 /// Sends `length` random bytes and compares what comes back; returns how long
 /// that took.
-async fn exchange(net: Net<'_>, server: SocketAddr, length: u64) -> Result<Duration, Failure> {
-    let flow = TcpFlow::connect(net, server).await?;
+async fn exchange(flow: TcpFlow<'_>, length: u64) -> Result<Duration, Failure> {
+    let net = flow.net();
     let start = net.now();
     let (sent, received) = join(send_random(&flow, length), receive(&flow, length)).await;
     let (sent, (received, count)) = (sent?, received?);
@@ -213,13 +266,10 @@ async fn exchange(net: Net<'_>, server: SocketAddr, length: u64) -> Result<Durat
 type Hash = [u8; 32];
 
 async fn send_random(flow: &TcpFlow<'_>, length: u64) -> Result<Hash, Error> {
-    let (mut hash, mut left) = (Sha256::new(), length);
+    let (mut hash, mut left, mss) = (Sha256::new(), length, flow.mss()?);
     while left > 0 {
         let mut frame = flow.alloc_frame().await;
-        let count = frame
-            .tailroom()
-            .min(1460)
-            .min(usize::try_from(left).unwrap_or(1460));
+        let count = usize::try_from(left).map_or(mss, |left| left.min(mss));
         frame.set_len(count);
         flow.net().random(&mut frame);
         hash.update(&frame[..]);
@@ -276,6 +326,13 @@ mod tests {
             client("10.0.0.2:7", 1)
         );
         assert_eq!(mode(&["client", "fd00::1"]), client("[fd00::1]:9000", 4096));
+        assert_eq!(
+            mode(&["measure", "10.0.0.2", "1000"]),
+            Ok(Mode::Measure {
+                server: "10.0.0.2:9000".parse().expect("an address"),
+                length: 1000
+            })
+        );
         for wrong in [
             &[][..],
             &["sever"],

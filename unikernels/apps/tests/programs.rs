@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use pollwire_apps::{echo, services};
 use pollwire_core::{
-    Config, Error, Instant, Ipv4Cidr, JoinHandle, Net, NetCell, Runtime, Shutdown, Stack, TcpFlow,
-    UdpSocket,
+    Config, Counter, Error, Instant, Ipv4Cidr, JoinHandle, Net, NetCell, Runtime, Shutdown, Stack,
+    TcpFlow, UdpSocket,
 };
 use pollwire_rings::memory::{Impairments, MemoryDevice, Wire, pair};
 use pollwire_rings::{Caps, NetDevice};
@@ -237,5 +237,34 @@ fn echo_client_and_server_agree_over_a_bad_wire() {
         assert_eq!(world.finish(client), Ok(()));
     }
     assert_eq!(world.finish(server), Ok(()));
+    world.check_frames();
+}
+
+#[test]
+fn measuring_finds_all_data_intact() {
+    let devices = devices(Impairments::NONE);
+    let cells = (cell(SERVER, &devices.0), cell(CLIENT, &devices.1));
+    let mut world = World::new(&cells, devices);
+    let (here, there) = (world.client.net(), world.server.net());
+    let mode = echo::Mode::Server {
+        port: 9000,
+        limit: Some(3),
+    };
+    let server = there.spawn(echo::run(there, mode));
+    let mode = echo::Mode::Measure {
+        server: (SERVER, 9000).into(),
+        length: 1_000_000,
+    };
+    let client = here.spawn(echo::run(here, mode));
+    assert_eq!(world.finish(client), Ok(()));
+    assert_eq!(world.finish(server), Ok(()));
+    for net in [here, there] {
+        net.with_stack(|stack| {
+            let counters = stack.counters();
+            assert_eq!(counters.get(Counter::CopiedBytes), 0);
+            assert!(counters.get(Counter::TcpBytesAcked) > 1_125_000);
+            assert_eq!(counters.get(Counter::TcpRetransmits), 0);
+        });
+    }
     world.check_frames();
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 pub(super) struct Guest {
     name: &'static str,
     child: Child,
+    booted: Instant,
     lines: Receiver<String>,
 }
 
@@ -23,6 +24,7 @@ impl Guest {
         image: &Path,
         arguments: &[&str],
     ) -> Result<Self, String> {
+        let booted = Instant::now();
         let mut child = Command::new(tender)
             .args(["--mem=64", wire])
             .arg(image)
@@ -43,7 +45,17 @@ impl Guest {
                 }
             });
         }
-        Ok(Self { name, child, lines })
+        Ok(Self {
+            name,
+            child,
+            booted,
+            lines,
+        })
+    }
+
+    /// How long ago its tender was started.
+    pub(super) fn age(&self) -> Duration {
+        self.booted.elapsed()
     }
 
     /// The next line of its console; `None` when there will be no more.

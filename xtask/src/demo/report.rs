@@ -3,16 +3,20 @@
 //! An image prints records on its console, one per line, among other lines:
 //!
 //! ```text
-//! @pollwire what=connected boot_ns=4100000
+//! @pollwire what=connected
 //! @pollwire what=progress phase=bulk done=52428800 total=104857600
-//! @pollwire what=echo bytes=1048576 intact=1
+//! @pollwire what=echo bytes=1048576 nanos=0 intact=1
 //! @pollwire what=ping-pong rounds=100000 p50_ns=9800 p99_ns=14000 p999_ns=21000
 //! @pollwire what=bulk bytes=104857600 nanos=410000000 intact=1
-//! @pollwire what=counters payload_bytes=209715200 copied_bytes=0 drop.no-socket=1
+//! @pollwire what=counters payload_bytes=209715200 copied_bytes=0 retransmits=0 drop.no-socket=1
 //! ```
+//!
+//! `payload_bytes` are those that the peer acknowledged, so that the sum over
+//! both guests counts each byte on the wire once.
 
 use std::collections::BTreeMap;
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use crate::table;
 
@@ -58,21 +62,23 @@ impl Record {
 /// All that was said.
 #[derive(Debug, Default)]
 pub(super) struct Report {
-    boot: Option<u64>,
+    boot: Option<Duration>,
     echoed: Option<u64>,
     rounds: Option<[u64; 4]>,
     bulk: Option<(u64, u64)>,
     payload: u64,
     copied: u64,
+    retransmits: u64,
     counted: [bool; 2],
     drops: BTreeMap<String, u64>,
     wrong: Vec<String>,
 }
 
 impl Report {
-    /// Takes a record of the client; returns what to show now.
-    pub(super) fn client(&mut self, record: &Record) -> Option<String> {
-        match self.take(record, 0) {
+    /// Takes a record of the client, which began to boot `since` ago; returns
+    /// what to show now.
+    pub(super) fn client(&mut self, record: &Record, since: Duration) -> Option<String> {
+        match self.take(record, 0, since) {
             Ok(shown) => shown,
             Err(error) => {
                 self.wrong.push(error);
@@ -84,18 +90,23 @@ impl Report {
     /// Takes a record of the server.
     pub(super) fn server(&mut self, record: &Record) {
         if record.what == "counters"
-            && let Err(error) = self.take(record, 1)
+            && let Err(error) = self.take(record, 1, Duration::ZERO)
         {
             self.wrong.push(error);
         }
     }
 
-    fn take(&mut self, record: &Record, guest: usize) -> Result<Option<String>, String> {
+    fn take(
+        &mut self,
+        record: &Record,
+        guest: usize,
+        since: Duration,
+    ) -> Result<Option<String>, String> {
         match record.what.as_str() {
             "connected" => {
-                let boot = record.need("boot_ns")?;
-                self.boot = Some(boot);
-                Ok(Some(format!("first connection {} after boot", time(boot))))
+                self.boot = Some(since);
+                let shown = time(nanos(since));
+                Ok(Some(format!("first connection {shown} after boot began")))
             }
             "progress" => {
                 let (done, total) = (record.need("done")?, record.need("total")?.max(1));
@@ -127,6 +138,7 @@ impl Report {
             "counters" => {
                 self.payload += record.need("payload_bytes")?;
                 self.copied += record.need("copied_bytes")?;
+                self.retransmits += record.need("retransmits")?;
                 self.counted[guest] = true;
                 for key in record.values.keys() {
                     if let Some(name) = key.strip_prefix("drop.") {
@@ -179,7 +191,8 @@ impl Report {
         let mut row = |name: &str, value: Option<String>| {
             rows.push(vec![name.to_owned(), value.unwrap_or_else(|| "-".into())]);
         };
-        row("boot to first connection", self.boot.map(time));
+        let boot = self.boot.map(|since| time(nanos(since)));
+        row("start of the tender to first connection", boot);
         row(
             "echoed and hashed",
             self.echoed
@@ -198,7 +211,7 @@ impl Report {
             self.rounds.map(|rounds| time(rounds[3])),
         );
         row(
-            "throughput, one connection",
+            "throughput each way, one connection",
             self.bulk.map(|(bytes, nanos)| throughput(bytes, nanos)),
         );
         let copied = self
@@ -206,6 +219,11 @@ impl Report {
             .contains(&true)
             .then(|| format!("{:.6}", self.copied as f64 / self.payload.max(1) as f64));
         row("copied bytes per payload byte", copied);
+        let retransmits = table::grouped(self.retransmits);
+        row(
+            "segments sent again",
+            self.counted[0].then_some(retransmits),
+        );
         for (name, count) in &self.drops {
             row(&format!("dropped: {name}"), Some(table::grouped(*count)));
         }
@@ -215,6 +233,10 @@ impl Report {
         let table = table::render(&rows, false);
         format!("{table}\nMTU 1500, no offloads, spt images, wire of sockets on this machine\n")
     }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Nanoseconds, in a unit that suits them.
@@ -236,19 +258,20 @@ mod tests {
 
     const GOOD: &str = "\
         hello\n\
-        @pollwire what=connected boot_ns=4100000\n\
+        @pollwire what=connected\n\
         @pollwire what=progress phase=bulk done=50 total=200\n\
         @pollwire what=echo bytes=1048576 intact=1\n\
         [info] @pollwire what=ping-pong rounds=1000 p50_ns=9800 p99_ns=14000 p999_ns=21000\n\
         @pollwire what=bulk bytes=125000000 nanos=500000000 intact=1\n\
-        @pollwire what=counters payload_bytes=1000000 copied_bytes=500 drop.no-socket=2\n";
+        @pollwire what=counters payload_bytes=1000000 copied_bytes=500 retransmits=1 drop.no-socket=2\n";
 
     fn report(client: &str) -> Report {
         let mut report = Report::default();
         for record in client.lines().filter_map(Record::parse) {
-            report.client(&record);
+            report.client(&record, Duration::from_micros(4100));
         }
-        let counters = "@pollwire what=counters payload_bytes=0 copied_bytes=0 drop.no-socket=1";
+        let counters = "@pollwire what=counters payload_bytes=0 copied_bytes=0 \
+                        retransmits=0 drop.no-socket=1";
         report.server(&Record::parse(counters).unwrap());
         report
     }
