@@ -29,6 +29,10 @@ impl Stack {
         let mut verdict = Ok(());
         for piece in burst.drain() {
             let more = piece.meta.continues;
+            if !more && first.is_none() {
+                self.on_single(now, piece);
+                continue;
+            }
             self.counters
                 .add(Counter::BytesIn, piece.frame.len() as u64);
             match first {
@@ -49,9 +53,19 @@ impl Stack {
         }
     }
 
+    /// Takes a packet of one piece.
+    #[inline]
+    fn on_single(&mut self, now: Instant, RxFrame { frame, meta }: RxFrame) {
+        self.counters
+            .add(Counter::BytesIn, frame.len() as u64);
+        if let Err(frame) = self.input_expected(now, frame, meta) {
+            self.on_packet(now, RxFrame { frame, meta }, Ok(()));
+        }
+    }
+
     /// Takes one packet, unless its pieces were at fault already; the only
     /// place where a received packet's drop is counted.
-    #[inline]
+    #[inline(never)]
     fn on_packet(
         &mut self,
         now: Instant,

@@ -4,6 +4,7 @@
 //! sleep until `deadline`. Time and frames are arguments: nothing here reads a
 //! clock, a device or a random source of the host's.
 
+mod expected;
 mod input;
 mod memory;
 mod tcp;

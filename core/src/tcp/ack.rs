@@ -32,7 +32,16 @@ impl Tcb<'_> {
         if self.hot.has(flag::RECOVERY) || self.hot.dup_acks > 0 || self.hot.sacked > 0 {
             self.detect_loss(env);
         }
+        self.note_disorder();
         self.after_window_change(env, old_window);
+    }
+
+    /// Keeps the flag that header prediction looks at.
+    fn note_disorder(&mut self) {
+        self.hot.clear(flag::UNORDERED_ACKS);
+        if self.hot.sacked | self.hot.lost | u32::from(self.hot.dup_acks) != 0 {
+            self.hot.set(flag::UNORDERED_ACKS);
+        }
     }
 
     /// RFC 9293, 3.10.7.4: "If SND.UNA =< SEG.ACK =< SND.NXT, the send window

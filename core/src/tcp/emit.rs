@@ -34,7 +34,7 @@ pub(crate) struct Sink<'a> {
 
 impl Sink<'_> {
     #[inline]
-    fn has_room(&self, pieces: usize) -> bool {
+    pub(super) fn has_room(&self, pieces: usize) -> bool {
         if self.resolved {
             self.tx.has_room(pieces)
         } else {
@@ -64,7 +64,7 @@ pub(super) struct Batch {
 impl Tcb<'_> {
     /// The fields of the next segment's header; moves the promised window.
     #[inline]
-    fn fields(&mut self, env: &Env<'_>, seq: SeqNum, flags: u8) -> HeaderFields {
+    pub(super) fn fields(&mut self, env: &Env<'_>, seq: SeqNum, flags: u8) -> HeaderFields {
         let bytes = self.advance_window(env);
         let shift = if flags & SYN != 0 {
             0
@@ -91,7 +91,7 @@ impl Tcb<'_> {
 
     /// The peer has been told all that there is to tell.
     #[inline]
-    fn acknowledged(&mut self) {
+    pub(super) fn acknowledged(&mut self) {
         self.hot.clear(flag::ACK_NOW);
         self.hot.ack_at = Instant::ZERO;
         self.hot.last_ack_sent = self.hot.rcv_nxt;

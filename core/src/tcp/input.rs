@@ -7,7 +7,7 @@ use super::Env;
 use super::segment::{MIN_HEADER, Segment};
 use super::seq::SeqNum;
 use super::tcb::{Tcb, TcpState, flag};
-use crate::wire::tcp::{ACK, FIN, RST, SYN, TcpOptions};
+use crate::wire::tcp::{ACK, FIN, PSH, RST, SYN, TcpOptions};
 use crate::{ConnError, Counter, DropReason};
 
 /// What a segment means for the flow as a whole.
@@ -55,10 +55,6 @@ impl Tcb<'_> {
         if self.hot.state == TcpState::SynReceived {
             return self.on_segment_in_syn_received(env, seg.clone(), frame);
         }
-        let frame = match self.predict(env, seg, frame) {
-            Ok(verdict) => return verdict,
-            Err(frame) => frame,
-        };
         self.check_timestamps(env, seg)?;
         self.check_sequence(env, seg)?;
         if seg.flags & (RST | SYN | ACK) != ACK {
@@ -345,7 +341,7 @@ impl Tcb<'_> {
             let before = self.hot.rcv_nxt;
             self.take_payload(env, seg, frame, len)?;
             if self.hot.rcv_nxt != before {
-                self.schedule_ack(env, seg);
+                self.schedule_ack(env, seg.len, seg.has(PSH));
                 self.wake_reader();
             }
         }

@@ -9,6 +9,7 @@
 //! | [`input`] | what any segment does to a connection |
 //! | [`ack`], [`recovery`], [`congestion`], [`rtt`] | acknowledgements, loss, rate, timeouts |
 //! | [`receive`] | data in order and out of order, the receive window |
+//! | [`stream`] | runs of plain segments: the fast path out |
 //! | [`output`], [`emit`], [`header`] | what a connection sends, and how it leaves |
 //! | [`timer`] | what happens when its timers fire |
 //! | [`listen`] | listeners, handshakes of the passive side |
@@ -27,12 +28,13 @@ pub(crate) mod node;
 mod open;
 mod options;
 pub(crate) mod output;
-mod predict;
+pub(crate) mod predict;
 pub(crate) mod receive;
 pub(crate) mod recovery;
 pub(crate) mod rtt;
 pub(crate) mod segment;
 pub(crate) mod seq;
+mod stream;
 pub(crate) mod table;
 pub(crate) mod tcb;
 pub(crate) mod timer;

@@ -44,6 +44,12 @@ impl Tcb<'_> {
             }
         }
         if self.hot.unsent.is_some() {
+            let stop = self.send_plain(env, sink);
+            if stop != Stop::Done {
+                return stop;
+            }
+        }
+        if self.hot.unsent.is_some() {
             let stop = self.send_new(env, sink);
             if stop != Stop::Done {
                 return stop;
@@ -283,7 +289,7 @@ impl Tcb<'_> {
 
     /// Starts the retransmission timer unless it runs (RFC 6298, 5.1).
     #[inline]
-    fn arm_rtx(&mut self, env: &Env<'_>) {
+    pub(super) fn arm_rtx(&mut self, env: &Env<'_>) {
         if self.cold.stuck_since == Instant::ZERO {
             self.cold.stuck_since = env.now;
         }

@@ -9,11 +9,9 @@
 use pollwire_rings::FrameBuf;
 
 use super::Env;
-use super::input::Outcome;
-use super::segment::{MIN_HEADER, Segment};
-use super::tcb::{Tcb, TcpState, flag};
+use super::seq::SeqNum;
+use super::tcb::{Hot, Tcb, TcpState, flag};
 use crate::DropReason;
-use crate::wire::tcp::{ACK, PSH};
 
 /// Any of these means that something out of the ordinary goes on.
 const UNUSUAL: u32 = flag::RECOVERY
@@ -21,54 +19,57 @@ const UNUSUAL: u32 = flag::RECOVERY
     | flag::READ_SHUT
     | flag::FIN_QUEUED
     | flag::PERSIST
-    | flag::EMBRYO;
+    | flag::EMBRYO
+    | flag::UNORDERED_ACKS;
 
-impl Tcb<'_> {
-    /// Whether this is the expected segment.
-    #[inline]
-    fn is_expected(&self, env: &Env<'_>, seg: &Segment) -> bool {
-        let hot = &*self.hot;
-        let acked = seg.ack.raw().wrapping_sub(hot.snd_una.raw());
+/// What counts of a segment that may be the expected one: an ACK, perhaps with
+/// PSH, no other flag, timestamps if the flow has them and no other option.
+#[derive(Clone, Copy)]
+pub(crate) struct Expected {
+    pub(crate) seq: SeqNum,
+    pub(crate) ack: SeqNum,
+    /// As in the header.
+    pub(crate) window: u16,
+    pub(crate) push: bool,
+    /// Payload bytes.
+    pub(crate) len: u32,
+    /// Value and echo; meaningful when the flow has timestamps.
+    pub(crate) timestamp: (u32, u32),
+}
+
+impl Expected {
+    /// Whether this is the segment that the flow expects.
+    #[inline(always)]
+    pub(crate) fn is_due(&self, hot: &Hot) -> bool {
+        let acked = self.ack.raw().wrapping_sub(hot.snd_una.raw());
         let in_flight = hot.snd_nxt.raw().wrapping_sub(hot.snd_una.raw());
         let room = hot.rcv_adv.raw().wrapping_sub(hot.rcv_nxt.raw());
-        let timely = match seg.timestamps {
-            Some((value, _)) => {
-                hot.has(flag::TIMESTAMPS) && value.wrapping_sub(hot.ts_recent).cast_signed() >= 0
-            }
-            None => !hot.has(flag::TIMESTAMPS),
-        };
-        // A bare ACK of nothing new may be a duplicate: it counts.
-        let tells = seg.len > 0 || acked > 0;
-        seg.flags & !PSH == ACK
+        let late = self.timestamp.0.wrapping_sub(hot.ts_recent).cast_signed() < 0;
+        self.seq == hot.rcv_nxt
             && hot.state == TcpState::Established
             && !hot.has(UNUSUAL)
-            && seg.seq == hot.rcv_nxt
             && acked <= in_flight
-            && seg.len <= room
-            && timely
-            && tells
-            && seg.header_len == MIN_HEADER + hot.option_bytes()
-            && hot.sacked | hot.lost | u32::from(hot.dup_acks) == 0
-            && seg.window != 0
+            && self.len <= room
+            // A bare ACK of nothing new may be a duplicate: it counts.
+            && self.len | acked != 0
+            && !(late && hot.has(flag::TIMESTAMPS))
+            && self.window != 0
             && hot.snd_wnd != 0
-            && env.rest.is_empty()
     }
+}
 
-    /// Takes the expected segment; gives any other back.
+impl Tcb<'_> {
+    /// Takes the segment that [`Expected::is_due`] recognised; `frame` holds
+    /// its payload.
     #[inline]
-    pub(crate) fn predict(
+    pub(crate) fn on_expected(
         &mut self,
         env: &mut Env<'_>,
-        seg: &Segment,
-        mut frame: FrameBuf,
-    ) -> Result<Result<Outcome, DropReason>, FrameBuf> {
-        if !self.is_expected(env, seg) {
-            return Err(frame);
-        }
-        if let Some((value, _)) = seg.timestamps
-            && self.hot.rcv_nxt == self.hot.last_ack_sent
-        {
-            self.hot.ts_recent = value;
+        seg: &Expected,
+        frame: FrameBuf,
+    ) -> Result<(), DropReason> {
+        if self.hot.rcv_nxt == self.hot.last_ack_sent && self.hot.has(flag::TIMESTAMPS) {
+            self.hot.ts_recent = seg.timestamp.0;
             self.cold.ts_recent_at = env.now;
         }
         self.cold.heard_at = env.now;
@@ -80,17 +81,14 @@ impl Tcb<'_> {
             self.cold.max_snd_wnd = self.cold.max_snd_wnd.max(window);
         }
         if seg.ack != self.hot.snd_una {
-            self.on_new_ack(env, seg.ack, seg.timestamps);
+            self.on_new_ack(env, seg.ack, Some(seg.timestamp));
         }
         if seg.len == 0 {
-            return Ok(Ok(Outcome::Keep));
+            return Ok(());
         }
-        frame.trim_front(seg.header_len);
-        if let Err(reason) = self.take_in_order(env, frame.freeze(), seg.len) {
-            return Ok(Err(reason));
-        }
-        self.schedule_ack(env, seg);
+        self.take_in_order(env, frame.freeze(), seg.len)?;
+        self.schedule_ack(env, seg.len, seg.push);
         self.wake_reader();
-        Ok(Ok(Outcome::Keep))
+        Ok(())
     }
 }

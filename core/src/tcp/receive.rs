@@ -11,13 +11,11 @@
 //! Memory is accounted in slot bytes: a segment of one byte holds a whole slot.
 //! The window counts payload, at half the slot bytes.
 
-use pollwire_rings::FrameRef;
+use pollwire_rings::{FrameRef, Instant};
 
 use super::Env;
-use super::segment::Segment;
 use super::seq::SeqNum;
 use super::tcb::{Tcb, flag};
-use crate::wire::tcp::PSH;
 use crate::{Counter, DropReason};
 
 /// Payloads up to this long are copied behind unread data instead of holding a
@@ -25,6 +23,8 @@ use crate::{Counter, DropReason};
 const COPY_BREAK: usize = 256;
 /// Most segments in a flow's out-of-order queue.
 const MAX_OUT_OF_ORDER: u16 = 256;
+/// The longest payload that is taken for one segment: jumbo frames.
+const LONGEST_SEGMENT: u32 = 9000;
 /// Longest that an ACK is held back, nanoseconds (RFC 9293, 3.8.6.3: MUST be
 /// less than 0.5 seconds).
 const DELAYED_ACK_NANOS: u64 = 40_000_000;
@@ -210,19 +210,27 @@ impl Tcb<'_> {
     /// Decides when the data just taken is acknowledged (RFC 9293, 3.8.6.3;
     /// RFC 5681, 4.2): every second full segment at once, else delayed.
     #[inline]
-    pub(crate) fn schedule_ack(&mut self, env: &Env<'_>, seg: &Segment) {
-        let len = u16::try_from(seg.len).unwrap_or(u16::MAX);
-        if len > self.hot.rcv_mss && len <= 9000 {
-            self.hot.rcv_mss = len;
+    pub(crate) fn schedule_ack(&mut self, env: &Env<'_>, len: u32, push: bool) {
+        if len > u32::from(self.hot.rcv_mss) {
+            self.grow_rcv_mss(len);
         }
         let unacked = self.hot.rcv_nxt.bytes_since(self.hot.last_ack_sent);
         if unacked >= 2 * u32::from(self.hot.rcv_mss) {
             self.ack_now();
-        } else if self.cold.quick_acks > 0 && !seg.has(PSH) {
+        } else if self.cold.quick_acks > 0 && !push {
             self.cold.quick_acks -= 1;
             self.ack_now();
-        } else if self.hot.ack_at == pollwire_rings::Instant::ZERO {
+        } else if self.hot.ack_at == Instant::ZERO {
             self.hot.ack_at = env.now.plus_nanos(DELAYED_ACK_NANOS);
+        }
+    }
+
+    /// The peer sends longer segments than was thought. A coalesced packet says
+    /// nothing of its segments.
+    #[cold]
+    fn grow_rcv_mss(&mut self, len: u32) {
+        if len <= LONGEST_SEGMENT {
+            self.hot.rcv_mss = u16::try_from(len).unwrap_or(self.hot.rcv_mss);
         }
     }
 

@@ -160,6 +160,7 @@ impl Tcb<'_> {
         self.hot.retransmitted = 0;
         self.hot.lost = 0;
         self.hot.dup_acks = 0;
+        self.hot.set(flag::UNORDERED_ACKS);
         let mut at = self.hot.send.head;
         while let Some(id) = at {
             if at == self.hot.unsent {

@@ -107,6 +107,8 @@ pub(crate) mod flag {
     pub(crate) const SCALE: u32 = 1 << 20;
     /// The first retransmission of a recovery goes out whatever `cwnd` says.
     pub(crate) const FORCE_RETRANSMIT: u32 = 1 << 21;
+    /// Duplicate or selective acknowledgements came, or loss is suspected.
+    pub(crate) const UNORDERED_ACKS: u32 = 1 << 22;
     /// Any recovery.
     pub(crate) const RECOVERY: u32 = FAST_RECOVERY | LOSS_RECOVERY;
 }

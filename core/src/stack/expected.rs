@@ -1,0 +1,140 @@
+//! Header prediction across the layers: the frame that the last flow expects.
+//!
+//! Bulk data and request-response traffic come in runs of one flow, in order.
+//! Such a frame differs from the one before in a few fields at constant
+//! offsets, so it is recognised with a few compares: our Ethernet address,
+//! IPv4 without options, the flow's addresses and ports, the expected sequence
+//! number, an acknowledgement of something in flight. Then its data moves to the
+//! reader. Anything else takes the layers one by one, with the same result.
+
+use pollwire_offload::checksum::Sum;
+use pollwire_rings::{FrameBuf, Instant, RxChecksum, RxMeta};
+
+use super::Stack;
+use crate::tcp::Env;
+use crate::tcp::header::{V4_PLAIN, V4_TIMED};
+use crate::tcp::predict::Expected;
+use crate::tcp::seq::SeqNum;
+use crate::tcp::tcb::{Hot, Tcb, flag};
+use crate::wire::tcp::{ACK, PSH};
+use crate::{Counter, FlowKey};
+
+/// Ethernet and IPv4 header.
+const TCP_AT: usize = 34;
+
+impl Stack {
+    /// Takes a whole packet of one piece if it is what the last flow expects;
+    /// gives any other frame back.
+    #[inline(never)]
+    pub(super) fn input_expected(
+        &mut self,
+        now: Instant,
+        frame: FrameBuf,
+        meta: RxMeta,
+    ) -> Result<(), FrameBuf> {
+        let index = self.tcp.last;
+        let Self {
+            tcp,
+            pool,
+            counters,
+            rx_rest,
+            iface,
+            ..
+        } = self;
+        let (Some(hot), Some(cold), Some(key)) = (
+            tcp.hot.get_mut(index as usize),
+            tcp.cold.get_mut(index as usize),
+            tcp.keys.get(index as usize),
+        ) else {
+            return Err(frame);
+        };
+        let mac = &iface.caps().mac;
+        let timed = hot.has(flag::TIMESTAMPS);
+        let found = if timed {
+            parse::<V4_TIMED>(&frame, meta, mac, key, hot)
+        } else {
+            parse::<V4_PLAIN>(&frame, meta, mac, key, hot)
+        };
+        let Some(expected) = found else {
+            return Err(frame);
+        };
+        let mut frame = frame;
+        let headers = if timed { V4_TIMED } else { V4_PLAIN };
+        frame.trim_front(headers);
+        frame.truncate(expected.len as usize);
+        counters.inc(Counter::FramesIn);
+        counters.inc(Counter::Ipv4In);
+        counters.inc(Counter::TcpSegmentsIn);
+        let mut env = Env {
+            now,
+            pool,
+            nodes: &mut tcp.nodes,
+            counters,
+            rest: rx_rest,
+        };
+        let taken = Tcb { hot, cold, key }.on_expected(&mut env, &expected, frame);
+        tcp.touch(index);
+        if let Err(reason) = taken {
+            self.counters.drop(reason);
+        }
+        Ok(())
+    }
+}
+
+/// Reads the headers, `N` bytes of them, if they are those of the segment that
+/// `hot` expects.
+#[inline]
+fn parse<const N: usize>(
+    frame: &FrameBuf,
+    meta: RxMeta,
+    mac: &[u8; 6],
+    key: &FlowKey,
+    hot: &Hot,
+) -> Option<Expected> {
+    let head = frame.first_chunk::<N>()?;
+    let half = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
+    let word =
+        |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+    // IPv4 without options, whatever the type of service; not a fragment; TCP.
+    let shape = word(12) & 0xffff_ff00 == 0x0800_4500
+        && half(20) & 0x3fff == 0
+        && head[23] == 6
+        && usize::from(head[46] >> 4) * 4 == N - TCP_AT
+        && head[47] & !PSH == ACK
+        && head[6] & 1 == 0
+        && head[..6] == *mac;
+    if !shape || !key.is_v4_between(word(30), word(26), word(34)) {
+        return None;
+    }
+    if N == V4_TIMED && word(54) != 0x0101_080a {
+        return None;
+    }
+    let total = usize::from(half(16));
+    let tcp_len = total.checked_sub(20)?;
+    let len = tcp_len.checked_sub(N - TCP_AT)?;
+    let timestamp = if N == V4_TIMED { (word(58), word(62)) } else { (0, 0) };
+    let expected = Expected {
+        seq: SeqNum::new(word(38)),
+        ack: SeqNum::new(word(42)),
+        window: half(48),
+        push: head[47] & PSH != 0,
+        len: u32::try_from(len).ok()?,
+        timestamp,
+    };
+    if !expected.is_due(hot) {
+        return None;
+    }
+    let ip = head.get(14..)?.first_chunk::<20>()?;
+    let tcp = frame.get(TCP_AT..TCP_AT + tcp_len)?;
+    if !Sum::of_array(ip).is_valid() {
+        return None;
+    }
+    if meta.checksum == RxChecksum::Unknown {
+        let address = |at: usize| [head[at], head[at + 1], head[at + 2], head[at + 3]];
+        let pseudo = Sum::pseudo_v4(address(26), address(30), 6, half(16).wrapping_sub(20));
+        if !(pseudo + Sum::of(tcp)).is_valid() {
+            return None;
+        }
+    }
+    Some(expected)
+}
