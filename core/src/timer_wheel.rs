@@ -69,6 +69,8 @@ pub(crate) struct TimerWheel {
     occupied: [u64; LEVELS],
     /// Levels in use, one bit each.
     levels: u8,
+    /// No slot in use begins before this tick: spares most calls the search.
+    soonest: u64,
 }
 
 /// Where a timer for `tick` stands when it is `now`.
@@ -89,6 +91,7 @@ impl TimerWheel {
             heads: [[0; SLOTS]; LEVELS],
             occupied: [0; LEVELS],
             levels: 0,
+            soonest: u64::MAX,
         }
     }
 
@@ -132,7 +135,11 @@ impl TimerWheel {
     /// Takes a timer that is due at `now` and disarms it.
     pub(crate) fn pop_due(&mut self, now: Instant) -> Option<u32> {
         let now = now.as_nanos() >> TICK_BITS;
+        if now < self.soonest {
+            return None;
+        }
         while let Some((level, slot, start)) = self.next_slot() {
+            self.soonest = start;
             if start > now {
                 break;
             }
@@ -146,6 +153,9 @@ impl TimerWheel {
         }
         // Everything armed is later than `now`, so all of it keeps its place.
         self.now = self.now.max(now);
+        if self.levels == 0 {
+            self.soonest = u64::MAX;
+        }
         None
     }
 
@@ -166,8 +176,10 @@ impl TimerWheel {
     /// the first timer, and earlier only when timers must change level.
     #[inline]
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let (_, _, start) = self.next_slot()?;
-        Some(Instant::from_nanos(start << TICK_BITS))
+        if self.levels == 0 {
+            return None;
+        }
+        Some(Instant::from_nanos(self.soonest.saturating_mul(1 << TICK_BITS)))
     }
 
     /// The first slot in use: level, slot, and the tick at which it begins.
@@ -220,6 +232,9 @@ impl TimerWheel {
     #[inline]
     fn link(&mut self, id: u32, tick: u64) {
         let (level, slot) = place_of(self.now, tick);
+        // Its slot begins no earlier than the present tick.
+        let begins = tick >> (level as u32 * SLOT_BITS) << (level as u32 * SLOT_BITS);
+        self.soonest = self.soonest.min(begins.max(self.now));
         let next = self.head(level, slot);
         if let Some(next) = next
             .checked_sub(1)

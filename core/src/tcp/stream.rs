@@ -114,11 +114,59 @@ impl Tcb<'_> {
         let Some(first) = self.next_plain(env) else {
             return Stop::Done;
         };
-        if self.hot.has(flag::TIMESTAMPS) {
-            self.send_run::<V4_TIMED>(env, sink, first)
-        } else {
-            self.send_run::<V4_PLAIN>(env, sink, first)
+        match (self.hot.has(flag::TIMESTAMPS), first.last) {
+            (true, true) => self.send_lone::<V4_TIMED>(env, sink, &first),
+            (true, false) => self.send_run::<V4_TIMED>(env, sink, first),
+            (false, true) => self.send_lone::<V4_PLAIN>(env, sink, &first),
+            (false, false) => self.send_run::<V4_PLAIN>(env, sink, first),
         }
+    }
+
+    /// Sends the only unsent segment: a request or a reply, most often.
+    #[inline]
+    fn send_lone<const N: usize>(
+        &mut self,
+        env: &mut Env<'_>,
+        sink: &mut Sink<'_>,
+        segment: &Next,
+    ) -> Stop {
+        if !sink.has_room(1) {
+            return Stop::Full;
+        }
+        let seq = self.hot.snd_nxt;
+        let fields = self.fields(env, seq, ACK | PSH);
+        let Some(node) = env.nodes.get_mut(segment.id) else {
+            return Stop::Done;
+        };
+        let Some(frame) = node.frame.as_mut() else {
+            return Stop::Done;
+        };
+        let len = segment.len as usize;
+        let payload = if sink.caps.tx_checksum {
+            Payload::Offloaded(len)
+        } else {
+            Payload::Summed(len, Sum::of(frame))
+        };
+        let (key, link) = (self.key, &self.cold.link);
+        let mut meta = TxMeta::default();
+        let whole = frame.with_header(N, |out| {
+            if let Ok(out) = <&mut [u8; N]>::try_from(out) {
+                meta = header::write_v4(out, link, key, &fields, payload);
+            }
+        });
+        // Without headroom: a frame for the header, elsewhere.
+        let Some(whole) = whole else {
+            return Stop::Done;
+        };
+        node.marks = SENT;
+        node.sent_at = env.now;
+        self.hot.unsent = None;
+        self.hot.snd_nxt = seq + segment.len;
+        drop(sink.tx.push(whole, meta));
+        env.counters.inc(Counter::TcpSegmentsOut);
+        self.acknowledged();
+        self.arm_rtx(env);
+        Stop::Done
     }
 
     #[inline]
