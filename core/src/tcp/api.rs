@@ -541,10 +541,16 @@ impl Stack {
     }
 }
 
+/// Keeps one waker. Another task's that stood there is woken: it must not wait
+/// for ever for what this one takes.
 fn keep_waker(kept: &mut Option<Waker>, waker: &Waker) {
     match kept {
         Some(old) if old.will_wake(waker) => {}
-        _ => *kept = Some(waker.clone()),
+        _ => {
+            if let Some(old) = kept.replace(waker.clone()) {
+                old.wake();
+            }
+        }
     }
 }
 
