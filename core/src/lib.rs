@@ -32,19 +32,24 @@ pub mod wire;
 pub use counters::{Counter, Counters};
 pub use drop_reason::DropReason;
 pub use error::{ConnError, Error, Misuse};
-pub use flow::FlowKey;
-pub use iface::{Ipv4Cidr, ParseCidrError};
-pub use pollwire_rings::{Clock, Instant};
 pub use executor::{
     Either, JoinHandle, Sleep, TimedOut, YieldNow, join, join_all, select, yield_now,
 };
+pub use flow::FlowKey;
+pub use iface::{Ipv4Cidr, ParseCidrError};
+pub use pollwire_rings::{Clock, Instant};
+pub use random::Random;
 pub use runtime::Runtime;
 pub use socket::{
     BoundUdp, ConnectedUdp, Net, NetCell, ReadHalf, TcpFlow, TcpListener, UdpSocket, WriteHalf,
 };
-pub use random::Random;
 pub use stack::{BYTES_PER_FLOW, BootError, Config, Memory, Stack};
 pub use tcp::{
     FlowId, Interest, ListenOptions, ListenerId, SeqNum, Shutdown, TcpOptions, TcpState,
 };
 pub use udp::{UdpId, UdpOptions};
+
+/// Runs the README's example as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
