@@ -167,7 +167,15 @@ impl Stack {
         {
             self.reset_and_end(index, ConnError::Aborted);
         }
-        // Handshakes under way end when their last ACK finds no listener.
+        // The slot may serve another listener soon: no handshake of this one
+        // may reach that.
+        let owner = id.index + 1;
+        for index in 0..self.tcp.len() {
+            let half_open = self.tcp.cold.get(index as usize);
+            if half_open.is_some_and(|cold| cold.listener == owner) {
+                self.reset_and_end(index, ConnError::Aborted);
+            }
+        }
         if let Some(waker) = waker {
             waker.wake();
         }

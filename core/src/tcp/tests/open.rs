@@ -200,3 +200,23 @@ fn misuse_is_named() {
     );
     s.finish();
 }
+
+#[test]
+fn closing_a_listener_ends_its_handshakes() {
+    let mut s = Script::new();
+    s.listen(TcpOptions::DEFAULT);
+    s.inject(seg().syn().no_ack());
+    s.iss = s.next().seq;
+    let listener = s.listener.take().unwrap();
+    s.stack.tcp_close_listener(listener);
+    s.run();
+    assert_eq!(s.next().flags & RST, RST);
+    assert_eq!(s.stack.flows_in_use(), 0);
+    // Another listener in the same slot knows nothing of it.
+    s.listen(TcpOptions::DEFAULT);
+    s.inject(seg().seq(1).ack(1));
+    let accepted = s.stack.tcp_try_accept(s.listener.unwrap());
+    assert_eq!(accepted, Err(Error::WouldBlock));
+    s.skip();
+    s.finish();
+}
