@@ -67,6 +67,14 @@ fn work(mut server: Guest, mut client: Guest) -> Result<Report, String> {
         }
     }
     report.ended("client", client.wait(GRACE)?);
+    // A client that failed leaves a server that waits for more.
+    if let Err(error) = follow_server(&mut server, &mut report) {
+        report.trouble(error);
+    }
+    Ok(report)
+}
+
+fn follow_server(server: &mut Guest, report: &mut Report) -> Result<(), String> {
     while let Some(line) = server.next_line(GRACE)? {
         match Record::parse(&line) {
             Some(record) => report.server(&record),
@@ -74,5 +82,5 @@ fn work(mut server: Guest, mut client: Guest) -> Result<Report, String> {
         }
     }
     report.ended("server", server.wait(GRACE)?);
-    Ok(report)
+    Ok(())
 }

@@ -168,6 +168,11 @@ impl Report {
         }
     }
 
+    /// Notes what else went wrong.
+    pub(super) fn trouble(&mut self, what: String) {
+        self.wrong.push(what);
+    }
+
     /// Why this run does not count as a success; empty when it does.
     pub(super) fn troubles(&self) -> Vec<String> {
         let said = [
@@ -192,7 +197,7 @@ impl Report {
             rows.push(vec![name.to_owned(), value.unwrap_or_else(|| "-".into())]);
         };
         let boot = self.boot.map(|since| time(nanos(since)));
-        row("start of the tender to first connection", boot);
+        row("boot to first connection", boot);
         row(
             "echoed and hashed",
             self.echoed
@@ -231,7 +236,10 @@ impl Report {
             row("dropped", self.counted.contains(&true).then(|| "0".into()));
         }
         let table = table::render(&rows, false);
-        format!("{table}\nMTU 1500, no offloads, spt images, wire of sockets on this machine\n")
+        format!(
+            "{table}\nspt images on a wire of sockets on this machine: MTU 1500, no offloads, a\n\
+             system call per frame; boot counts from the start of the tender's process\n"
+        )
     }
 }
 
