@@ -251,7 +251,7 @@ fn nanos(duration: Duration) -> u64 {
 fn time(nanos: u64) -> String {
     match nanos {
         0..10_000 => format!("{nanos} ns"),
-        10_000..10_000_000 => format!("{:.1} us", nanos as f64 / 1e3),
+        10_000..1_000_000 => format!("{:.1} us", nanos as f64 / 1e3),
         _ => format!("{:.1} ms", nanos as f64 / 1e6),
     }
 }
@@ -290,7 +290,7 @@ mod tests {
         assert_eq!(report.troubles(), Vec::<String>::new());
         let table = report.table();
         for part in [
-            "4100.0 us",
+            "4.1 ms",
             "1,048,576 bytes",
             "9800 ns",
             "21.0 us",
