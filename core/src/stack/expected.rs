@@ -8,7 +8,7 @@
 //! reader. Anything else takes the layers one by one, with the same result.
 
 use pollwire_offload::checksum::Sum;
-use pollwire_rings::{FrameBuf, Instant, RxChecksum, RxMeta};
+use pollwire_rings::{FrameBuf, Instant, RxChecksum, RxFrame, RxMeta};
 
 use super::Stack;
 use crate::tcp::Env;
@@ -23,15 +23,14 @@ use crate::{Counter, FlowKey};
 const TCP_AT: usize = 34;
 
 impl Stack {
-    /// Takes a whole packet of one piece if it is what the last flow expects;
-    /// gives any other frame back.
+    /// Takes packets as long as they are what the last flow expects; returns
+    /// the first piece of one that is not.
     #[inline(never)]
     pub(super) fn input_expected(
         &mut self,
         now: Instant,
-        frame: FrameBuf,
-        meta: RxMeta,
-    ) -> Result<(), FrameBuf> {
+        pieces: &mut impl Iterator<Item = RxFrame>,
+    ) -> Option<RxFrame> {
         let index = self.tcp.last;
         let Self {
             tcp,
@@ -46,25 +45,8 @@ impl Stack {
             tcp.cold.get_mut(index as usize),
             tcp.keys.get(index as usize),
         ) else {
-            return Err(frame);
+            return pieces.next();
         };
-        let mac = &iface.caps().mac;
-        let timed = hot.has(flag::TIMESTAMPS);
-        let found = if timed {
-            parse::<V4_TIMED>(&frame, meta, mac, key, hot)
-        } else {
-            parse::<V4_PLAIN>(&frame, meta, mac, key, hot)
-        };
-        let Some(expected) = found else {
-            return Err(frame);
-        };
-        let mut frame = frame;
-        let headers = if timed { V4_TIMED } else { V4_PLAIN };
-        frame.trim_front(headers);
-        frame.truncate(expected.len as usize);
-        counters.inc(Counter::FramesIn);
-        counters.inc(Counter::Ipv4In);
-        counters.inc(Counter::TcpSegmentsIn);
         let mut env = Env {
             now,
             pool,
@@ -72,13 +54,54 @@ impl Stack {
             counters,
             rest: rx_rest,
         };
-        let taken = Tcb { hot, cold, key }.on_expected(&mut env, &expected, frame);
-        tcp.touch(index);
-        if let Err(reason) = taken {
-            self.counters.drop(reason);
+        let mac = &iface.caps().mac;
+        let mut tcb = Tcb { hot, cold, key };
+        let mut taken = (0, 0);
+        let odd = if tcb.hot.has(flag::TIMESTAMPS) {
+            take_run::<V4_TIMED>(&mut tcb, &mut env, mac, pieces, &mut taken)
+        } else {
+            take_run::<V4_PLAIN>(&mut tcb, &mut env, mac, pieces, &mut taken)
+        };
+        let (frames, bytes) = taken;
+        if frames > 0 {
+            counters.add(Counter::FramesIn, frames);
+            counters.add(Counter::BytesIn, bytes);
+            counters.add(Counter::Ipv4In, frames);
+            counters.add(Counter::TcpSegmentsIn, frames);
+            tcp.touch(index);
         }
-        Ok(())
+        odd
     }
+}
+
+/// Takes expected packets with `N` bytes of headers; counts them, and their
+/// bytes, in `taken`.
+#[inline]
+fn take_run<const N: usize>(
+    tcb: &mut Tcb<'_>,
+    env: &mut Env<'_>,
+    mac: &[u8; 6],
+    pieces: &mut impl Iterator<Item = RxFrame>,
+    taken: &mut (u64, u64),
+) -> Option<RxFrame> {
+    for piece in pieces {
+        let RxFrame { mut frame, meta } = piece;
+        let found = if meta.continues {
+            None
+        } else {
+            parse::<N>(&frame, meta, mac, tcb.key, tcb.hot)
+        };
+        let Some(expected) = found else {
+            return Some(RxFrame { frame, meta });
+        };
+        *taken = (taken.0 + 1, taken.1 + frame.len() as u64);
+        frame.trim_front(N);
+        frame.truncate(expected.len as usize);
+        if let Err(reason) = tcb.on_expected(env, &expected, frame) {
+            env.counters.drop(reason);
+        }
+    }
+    None
 }
 
 /// Reads the headers, `N` bytes of them, if they are those of the segment that

@@ -27,12 +27,15 @@ impl Stack {
         self.set_now(now);
         let mut first: Option<RxFrame> = None;
         let mut verdict = Ok(());
-        for piece in burst.drain() {
+        let mut pieces = burst.drain();
+        loop {
+            // Within a packet of several pieces nothing else is expected.
+            let next = match first {
+                None => self.input_expected(now, &mut pieces),
+                Some(_) => pieces.next(),
+            };
+            let Some(piece) = next else { break };
             let more = piece.meta.continues;
-            if !more && first.is_none() {
-                self.on_single(now, piece);
-                continue;
-            }
             self.counters
                 .add(Counter::BytesIn, piece.frame.len() as u64);
             match first {
@@ -47,19 +50,10 @@ impl Stack {
                 self.on_packet(now, packet, core::mem::replace(&mut verdict, Ok(())));
             }
         }
+        drop(pieces);
         // The device promised a piece that did not come with the burst.
         if let Some(packet) = first.take() {
             self.on_packet(now, packet, Err(DropReason::PieceMissing));
-        }
-    }
-
-    /// Takes a packet of one piece.
-    #[inline]
-    fn on_single(&mut self, now: Instant, RxFrame { frame, meta }: RxFrame) {
-        self.counters
-            .add(Counter::BytesIn, frame.len() as u64);
-        if let Err(frame) = self.input_expected(now, frame, meta) {
-            self.on_packet(now, RxFrame { frame, meta }, Ok(()));
         }
     }
 
