@@ -1,6 +1,9 @@
 //! Bursts: what one turn of the loop moves between a device and the stack.
 
 use alloc::vec::Vec;
+use core::fmt;
+use core::mem::MaybeUninit;
+use core::slice;
 
 use arrayvec::ArrayVec;
 
@@ -26,9 +29,15 @@ pub struct RxFrame {
 
 /// Received packets, oldest first. A packet is one frame, or several of which
 /// all but the last have [`RxMeta::continues`] set.
-#[derive(Debug, Default)]
+///
+/// A flat array that is filled by a device and emptied in order: `head..tail`
+/// is what it holds.
 pub struct RxBurst {
-    frames: ArrayVec<RxFrame, RX_PIECES>,
+    /// Invariant: `head <= tail <= RX_PIECES`, and exactly the places
+    /// `head..tail` hold a frame.
+    frames: [MaybeUninit<RxFrame>; RX_PIECES],
+    head: usize,
+    tail: usize,
     packets: usize,
 }
 
@@ -37,52 +46,135 @@ impl RxBurst {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            frames: ArrayVec::new_const(),
+            frames: [const { MaybeUninit::uninit() }; RX_PIECES],
+            head: 0,
+            tail: 0,
             packets: 0,
         }
     }
 
     /// Whether another packet of up to `pieces` frames fits.
     #[must_use]
+    #[inline]
     pub fn has_room(&self, pieces: usize) -> bool {
-        self.packets < RX_BURST && self.frames.remaining_capacity() >= pieces
+        self.packets < RX_BURST && RX_PIECES - self.tail >= pieces
+    }
+
+    /// How many more packets of one frame each fit.
+    #[inline]
+    pub(crate) fn room(&self) -> usize {
+        RX_BURST
+            .saturating_sub(self.packets)
+            .min(RX_PIECES - self.tail)
     }
 
     /// Adds a frame; a full burst gives it back.
     ///
     /// # Errors
     /// The frame, when the burst is full.
+    #[inline]
     pub fn push(&mut self, frame: FrameBuf, meta: RxMeta) -> Result<(), FrameBuf> {
-        if self.frames.is_full() {
+        let Some(place) = self.frames.get_mut(self.tail) else {
             return Err(frame);
-        }
+        };
+        place.write(RxFrame { frame, meta });
+        self.tail += 1;
         self.packets += usize::from(!meta.continues);
-        self.frames.push(RxFrame { frame, meta });
         Ok(())
     }
 
     /// Packets in the burst.
     #[must_use]
+    #[inline]
     pub fn packets(&self) -> usize {
         self.packets
     }
 
     /// Whether it is empty.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
-        self.frames.is_empty()
+        self.head == self.tail
     }
 
     /// The frames, oldest first.
     #[must_use]
     pub fn frames(&self) -> &[RxFrame] {
-        &self.frames
+        // SAFETY: the places `head..tail` lie in the array and hold frames, and
+        // `MaybeUninit<T>` has the layout of `T`.
+        unsafe {
+            let first = self.frames.as_ptr().add(self.head).cast::<RxFrame>();
+            slice::from_raw_parts(first, self.tail - self.head)
+        }
     }
 
     /// Takes all frames out, oldest first.
+    #[inline]
     pub fn drain(&mut self) -> impl Iterator<Item = RxFrame> + '_ {
-        self.packets = 0;
-        self.frames.drain(..)
+        RxDrain { burst: self }
+    }
+
+    #[inline]
+    fn pop(&mut self) -> Option<RxFrame> {
+        if self.head >= self.tail {
+            return None;
+        }
+        // SAFETY: `head < tail`, so the place lies in the array and holds a
+        // frame. Moving `head` on makes it an empty place: the frame leaves it
+        // once only.
+        let frame = unsafe { self.frames.get_unchecked(self.head).assume_init_read() };
+        self.head += 1;
+        Some(frame)
+    }
+
+    /// Drops what is left, and starts again at the array's beginning.
+    #[inline]
+    fn clear(&mut self) {
+        while let Some(frame) = self.pop() {
+            drop(frame);
+        }
+        (self.head, self.tail, self.packets) = (0, 0, 0);
+    }
+}
+
+impl Default for RxBurst {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for RxBurst {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+impl fmt::Debug for RxBurst {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RxBurst")
+            .field("frames", &self.frames())
+            .field("packets", &self.packets)
+            .finish()
+    }
+}
+
+struct RxDrain<'a> {
+    burst: &'a mut RxBurst,
+}
+
+impl Iterator for RxDrain<'_> {
+    type Item = RxFrame;
+
+    #[inline]
+    fn next(&mut self) -> Option<RxFrame> {
+        self.burst.pop()
+    }
+}
+
+impl Drop for RxDrain<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.burst.clear();
     }
 }
 
@@ -90,7 +182,7 @@ impl RxBurst {
 /// before it ends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    pub(crate) end: u16,
+    pub(crate) end: u32,
     pub(crate) meta: TxMeta,
 }
 
@@ -112,6 +204,7 @@ impl TxPacket<'_> {
 
     /// Whether it carries no byte.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -122,6 +215,8 @@ impl TxPacket<'_> {
 pub struct TxBurst {
     pieces: ArrayVec<FrameRef, TX_PIECES>,
     packets: ArrayVec<Bounds, TX_PACKETS>,
+    /// Pieces of whole packets: where the one under construction begins.
+    sealed: u32,
 }
 
 impl TxBurst {
@@ -131,6 +226,7 @@ impl TxBurst {
         Self {
             pieces: ArrayVec::new_const(),
             packets: ArrayVec::new_const(),
+            sealed: 0,
         }
     }
 
@@ -147,11 +243,14 @@ impl TxBurst {
     /// The frame, when the burst is full.
     #[inline]
     pub fn push(&mut self, frame: FrameRef, meta: TxMeta) -> Result<(), FrameRef> {
-        if !self.has_room(1) {
+        if self.packets.is_full() || self.pieces.is_full() {
             return Err(frame);
         }
-        self.pieces.push(frame);
-        self.seal(meta);
+        // SAFETY: neither is full.
+        unsafe {
+            self.pieces.push_unchecked(frame);
+            self.seal_unchecked(meta);
+        }
         Ok(())
     }
 
@@ -165,7 +264,8 @@ impl TxBurst {
         if self.pieces.is_full() {
             return Err(frame);
         }
-        self.pieces.push(frame);
+        // SAFETY: it is not full.
+        unsafe { self.pieces.push_unchecked(frame) };
         Ok(())
     }
 
@@ -173,29 +273,40 @@ impl TxBurst {
     /// packet it does nothing but drop the pieces.
     #[inline]
     pub fn seal(&mut self, meta: TxMeta) {
-        let start = self.packets.last().map_or(0, |last| usize::from(last.end));
-        if self.pieces.len() == start {
+        if self.pieces.len() == self.sealed as usize || self.packets.is_full() {
+            self.drop_unsealed();
             return;
         }
-        if self.packets.is_full() {
-            self.pieces.truncate(start);
-            return;
-        }
+        // SAFETY: `packets` is not full.
+        unsafe { self.seal_unchecked(meta) };
+    }
+
+    /// # Safety
+    /// `packets` is not full.
+    #[inline]
+    unsafe fn seal_unchecked(&mut self, meta: TxMeta) {
         #[expect(clippy::cast_possible_truncation, reason = "at most TX_PIECES")]
-        self.packets.push(Bounds {
-            end: self.pieces.len() as u16,
-            meta,
-        });
+        let end = self.pieces.len() as u32;
+        self.sealed = end;
+        // SAFETY: not full, says our caller.
+        unsafe { self.packets.push_unchecked(Bounds { end, meta }) };
+    }
+
+    #[cold]
+    fn drop_unsealed(&mut self) {
+        self.pieces.truncate(self.sealed as usize);
     }
 
     /// Packets in the burst.
     #[must_use]
+    #[inline]
     pub fn packets(&self) -> usize {
         self.packets.len()
     }
 
     /// Whether it holds no packet.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.packets.is_empty()
     }
@@ -206,9 +317,9 @@ impl TxBurst {
         let bounds = self.packets.get(index)?;
         let start = match index {
             0 => 0,
-            _ => usize::from(self.packets.get(index - 1)?.end),
+            _ => self.packets.get(index - 1)?.end as usize,
         };
-        let pieces = self.pieces.get(start..usize::from(bounds.end))?;
+        let pieces = self.pieces.get(start..bounds.end as usize)?;
         Some(TxPacket {
             pieces,
             meta: bounds.meta,
@@ -221,28 +332,69 @@ impl TxBurst {
     }
 
     /// Removes the `count` oldest packets.
+    #[inline]
     pub fn consume(&mut self, count: usize) {
-        let count = count.min(self.packets.len());
-        if count == self.packets.len() {
+        if count >= self.packets.len() {
             self.packets.clear();
             self.pieces.clear();
-            return;
+            self.sealed = 0;
+        } else {
+            self.consume_some(count);
         }
+    }
+
+    fn consume_some(&mut self, count: usize) {
         let Some(last) = count.checked_sub(1).and_then(|last| self.packets.get(last)) else {
             return;
         };
         let removed = last.end;
-        self.pieces.drain(..usize::from(removed));
-        self.packets.drain(..count);
+        self.pieces.drain(..removed as usize);
+        self.removed(count, removed);
+    }
+
+    /// The oldest `packets` packets' `pieces` pieces are gone: so are they.
+    fn removed(&mut self, packets: usize, pieces: u32) {
+        self.packets.drain(..packets);
+        self.sealed -= pieces;
         for bounds in &mut self.packets {
-            bounds.end -= removed;
+            bounds.end -= pieces;
         }
     }
 
     /// Moves the packets at the front that hold at most `room` pieces together
-    /// to the ends of `pieces` and `packets`. Returns how many packets that was.
+    /// to the ends of `pieces` and `packets`, whose bounds count from `base`.
+    /// Returns how many packets that was.
+    #[inline]
     pub(crate) fn move_into(
         &mut self,
+        room: usize,
+        base: u32,
+        pieces: &mut Vec<FrameRef>,
+        packets: &mut Vec<Bounds>,
+    ) -> usize {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "the callers' lanes are short"
+        )]
+        let base = base.wrapping_add(pieces.len() as u32);
+        // A lone packet, as in an exchange of small messages, is not worth the
+        // set-up of a block.
+        if let ([bounds], 1, true) = (self.packets.as_slice(), self.pieces.len(), room > 0) {
+            packets.push(Bounds {
+                end: base.wrapping_add(bounds.end),
+                meta: bounds.meta,
+            });
+            pieces.extend(self.pieces.pop());
+            self.packets.clear();
+            self.sealed = 0;
+            return 1;
+        }
+        self.move_block_into(base, room, pieces, packets)
+    }
+
+    fn move_block_into(
+        &mut self,
+        base: u32,
         room: usize,
         pieces: &mut Vec<FrameRef>,
         packets: &mut Vec<Bounds>,
@@ -251,47 +403,35 @@ impl TxBurst {
             self.packets.len()
         } else {
             self.packets
-                .partition_point(|bounds| usize::from(bounds.end) <= room)
+                .partition_point(|bounds| bounds.end as usize <= room)
         };
         let Some(last) = count.checked_sub(1).and_then(|last| self.packets.get(last)) else {
             return 0;
         };
         let end = last.end;
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "the callers' lanes are short"
-        )]
-        let base = pieces.len() as u16;
         let first = packets.len();
         packets.extend_from_slice(self.packets.get(..count).unwrap_or_default());
         if base > 0 {
             for bounds in packets.iter_mut().skip(first) {
-                bounds.end += base;
+                bounds.end = bounds.end.wrapping_add(base);
             }
         }
-        if usize::from(end) == self.pieces.len() && count == self.packets.len() {
+        if end as usize == self.pieces.len() && count == self.packets.len() {
             self.packets.clear();
+            self.sealed = 0;
             append_all(&mut self.pieces, pieces);
         } else {
-            pieces.extend(self.pieces.drain(..usize::from(end)));
-            self.packets.drain(..count);
-            for bounds in &mut self.packets {
-                bounds.end -= end;
-            }
+            pieces.extend(self.pieces.drain(..end as usize));
+            self.removed(count, end);
         }
         count
     }
 
     /// Takes the pieces of the oldest packet out one by one and removes it.
-    pub fn pop_front(&mut self, mut each: impl FnMut(FrameRef)) -> Option<TxMeta> {
+    pub fn pop_front(&mut self, each: impl FnMut(FrameRef)) -> Option<TxMeta> {
         let first = *self.packets.first()?;
-        self.pieces
-            .drain(..usize::from(first.end))
-            .for_each(&mut each);
-        self.packets.remove(0);
-        for bounds in &mut self.packets {
-            bounds.end -= first.end;
-        }
+        self.pieces.drain(..first.end as usize).for_each(each);
+        self.removed(1, first.end);
         Some(first.meta)
     }
 }

@@ -116,8 +116,30 @@ impl FrameBuf {
         }
     }
 
+    /// Makes a copy of `data` the frame's data, at its present place.
+    ///
+    /// # Safety
+    /// The slot has `data.len()` bytes from the view's start on, and `data`
+    /// does not lie in the slot.
+    #[inline]
+    pub(crate) unsafe fn fill_unchecked(&mut self, data: &[u8]) {
+        // SAFETY: the handle is the slot's only one and borrowed mutably, so
+        // nobody else looks at it; our caller vouches for the rest.
+        unsafe {
+            core::ptr::copy_nonoverlapping(data.as_ptr(), self.view.data(), data.len());
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "at most the slot size, 64 KiB"
+        )]
+        {
+            self.view.len = data.len() as u32;
+        }
+    }
+
     /// Free bytes before the data.
     #[must_use]
+    #[inline]
     pub fn headroom(&self) -> usize {
         self.view.off as usize
     }

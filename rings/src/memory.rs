@@ -153,6 +153,7 @@ impl NetDevice for MemoryDevice {
         self.caps
     }
 
+    #[inline]
     fn rx_burst(&mut self, pool: &FramePool, out: &mut RxBurst) -> usize {
         let receiver = lane::Receiver {
             coalesces: self.coalesced_rx,
@@ -161,6 +162,7 @@ impl NetDevice for MemoryDevice {
         self.incoming.borrow_mut().receive(receiver, pool, out)
     }
 
+    #[inline]
     fn tx_burst(&mut self, burst: &mut TxBurst) -> usize {
         self.outgoing.borrow_mut().send(burst)
     }

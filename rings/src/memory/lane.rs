@@ -38,6 +38,9 @@ pub(super) struct Lane {
     /// The pieces of all packets, flat, as in a [`TxBurst`].
     pieces: Vec<FrameRef>,
     packets: Vec<Bounds>,
+    /// What the packets' bounds count from: how many pieces left since the
+    /// lane was empty last. So nothing needs to be renumbered.
+    base: u32,
     /// Segments of the front packet that were delivered already.
     segments_done: usize,
     line: Option<Box<Line>>,
@@ -50,6 +53,7 @@ impl Default for Lane {
         Self {
             pieces: Vec::with_capacity(PIECES),
             packets: Vec::with_capacity(PIECES),
+            base: 0,
             segments_done: 0,
             line: None,
             now: Instant::ZERO,
@@ -96,27 +100,71 @@ impl Lane {
         self.line.as_ref()?.next_event()
     }
 
+    #[inline]
     pub(super) fn send(&mut self, burst: &mut TxBurst) -> usize {
         let accepted = if let Some(line) = &mut self.line {
             line.send(self.now, burst, &mut self.stats)
         } else {
-            let room = PIECES - self.pieces.len();
-            burst.move_into(room, &mut self.pieces, &mut self.packets)
+            let room = PIECES.saturating_sub(self.pieces.len());
+            burst.move_into(room, self.base, &mut self.pieces, &mut self.packets)
         };
         self.stats.sent += accepted as u64;
         accepted
     }
 
+    #[inline]
     pub(super) fn receive(
         &mut self,
         receiver: Receiver,
         pool: &FramePool,
         out: &mut RxBurst,
     ) -> usize {
+        let plain = self.receive_plain(pool, out);
+        let added = if self.packets.is_empty() && self.line.is_none() {
+            plain
+        } else {
+            plain + self.receive_any(receiver, pool, out)
+        };
+        self.stats.delivered += added as u64;
+        added
+    }
+
+    /// Delivers packets from the front as long as each is of one piece, needs
+    /// no segmentation, and fits.
+    #[inline]
+    fn receive_plain(&mut self, pool: &FramePool, out: &mut RxBurst) -> usize {
+        let (mut done, mut bytes, mut end) = (0, 0, self.base);
+        let packets = self.packets.iter().zip(&self.pieces).take(out.room());
+        for (packet, piece) in packets {
+            end = end.wrapping_add(1);
+            if packet.end != end || packet.meta.gso.is_some() {
+                break;
+            }
+            let Some(frame) = pool.alloc_copy(piece) else {
+                break;
+            };
+            let meta = RxMeta {
+                checksum: rx_checksum(packet.meta),
+                ..RxMeta::default()
+            };
+            if out.push(frame, meta).is_err() {
+                break;
+            }
+            done += 1;
+            bytes += piece.len() as u64;
+        }
+        self.stats.delivered_bytes += bytes;
+        self.remove_front(done, done);
+        done
+    }
+
+    /// Delivers packets of every shape.
+    #[inline(never)]
+    fn receive_any(&mut self, receiver: Receiver, pool: &FramePool, out: &mut RxBurst) -> usize {
         let before = out.packets();
         let (mut done, mut start) = (0, 0);
         for packet in &self.packets {
-            let end = usize::from(packet.end);
+            let end = packet.end.wrapping_sub(self.base) as usize;
             let pieces = self.pieces.get(start..end).unwrap_or_default();
             let whole = packet.meta.gso.is_none() || receiver.coalesces;
             let result = if whole {
@@ -138,26 +186,28 @@ impl Lane {
         if self.line.is_some() && self.packets.is_empty() {
             self.receive_arrived(pool, out);
         }
-        let added = out.packets() - before;
-        self.stats.delivered += added as u64;
-        added
+        out.packets() - before
     }
 
     /// Removes the `packets` oldest packets, `pieces` pieces together: their
     /// sender may write in them again.
+    #[inline]
     fn remove_front(&mut self, packets: usize, pieces: usize) {
         if packets == self.packets.len() {
             self.packets.clear();
             self.pieces.clear();
-            return;
+            self.base = 0;
+        } else if packets > 0 {
+            self.remove_some(packets, pieces);
         }
+    }
+
+    fn remove_some(&mut self, packets: usize, pieces: usize) {
         self.packets.drain(..packets);
         self.pieces.drain(..pieces);
-        for bounds in &mut self.packets {
-            bounds.end = bounds
-                .end
-                .saturating_sub(u16::try_from(pieces).unwrap_or(u16::MAX));
-        }
+        #[expect(clippy::cast_possible_truncation, reason = "at most PIECES")]
+        let removed = pieces as u32;
+        self.base = self.base.wrapping_add(removed);
     }
 
     fn receive_arrived(&mut self, pool: &FramePool, out: &mut RxBurst) {
@@ -174,19 +224,24 @@ impl Lane {
     }
 }
 
+/// What the receiver learns of a checksum that crosses unchanged.
+#[inline]
+fn rx_checksum(meta: TxMeta) -> RxChecksum {
+    match meta.checksum {
+        TxChecksum::Done => RxChecksum::Unknown,
+        TxChecksum::Partial { .. } => RxChecksum::Partial,
+    }
+}
+
 /// What the receiver learns of a packet that crosses unchanged.
 #[inline]
 fn rx_meta(meta: TxMeta, len: usize) -> RxMeta {
-    let checksum = match meta.checksum {
-        TxChecksum::Done => RxChecksum::Unknown,
-        TxChecksum::Partial { .. } => RxChecksum::Partial,
-    };
     let gso_size = match meta.gso {
         Some(gso) if len > usize::from(gso.header_len) + usize::from(gso.size) => gso.size,
         _ => 0,
     };
     RxMeta {
-        checksum,
+        checksum: rx_checksum(meta),
         gso_size,
         ..RxMeta::default()
     }
