@@ -264,11 +264,13 @@ impl Tcb<'_> {
     /// by two segments or half the buffer.
     #[inline]
     pub(crate) fn window_update_due(&self, env: &Env<'_>) -> bool {
+        let half = self.cold.rcv_limit / 2;
+        if self.hot.rcv_adv.bytes_since(self.hot.rcv_nxt) >= half {
+            return false;
+        }
         let edge = self.hot.rcv_nxt + self.free_space(env);
         let gain = edge.bytes_since(self.hot.rcv_adv);
-        let offered = self.hot.rcv_adv.bytes_since(self.hot.rcv_nxt);
-        let step = (2 * u32::from(self.hot.rcv_mss)).min(self.cold.rcv_limit / 2);
-        gain >= step && offered < self.cold.rcv_limit / 2
+        gain >= (2 * u32::from(self.hot.rcv_mss)).min(half)
     }
 
     /// The SACK blocks to send, newest first (RFC 2018, 4): at most `most`.

@@ -103,25 +103,36 @@ impl Tcb<'_> {
     pub(crate) fn queue_frame(
         &mut self,
         env: &mut Env<'_>,
-        mut frame: FrameRef,
+        frame: FrameRef,
     ) -> Result<(), (FrameRef, Error)> {
         if let Err(error) = self.check_writable() {
             return Err((frame, error));
         }
-        let mss = usize::from(self.hot.mss).max(1);
-        if env.nodes.available() <= frame.len() / mss {
-            return Err((frame, Error::WouldBlock));
-        }
-        while frame.len() > mss {
-            let part = frame.split_to(mss);
-            // There is a node for each part: asked above.
-            drop(self.append(env, part));
+        if frame.len() > usize::from(self.hot.mss) {
+            return self.queue_in_parts(env, frame);
         }
         if frame.is_empty() {
             return Ok(());
         }
         self.append(env, frame)
             .map_err(|frame| (frame, Error::WouldBlock))
+    }
+
+    /// Cuts a frame into segments; all of it is queued, or nothing.
+    fn queue_in_parts(
+        &mut self,
+        env: &mut Env<'_>,
+        mut frame: FrameRef,
+    ) -> Result<(), (FrameRef, Error)> {
+        let mss = usize::from(self.hot.mss).max(1);
+        if env.nodes.available() <= frame.len() / mss {
+            return Err((frame, Error::WouldBlock));
+        }
+        while !frame.is_empty() {
+            // There is a node for each part: asked above.
+            drop(self.append(env, frame.split_to(mss)));
+        }
+        Ok(())
     }
 
     #[inline]
