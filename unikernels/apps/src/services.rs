@@ -9,8 +9,9 @@
 //! | TCP 19 | character generator | RFC 864 |
 //! | TCP 80 | HTTP/1.1 | RFC 9112 |
 //!
-//! Each connection is a task. Echo and discard copy nothing: the frame that
-//! came in is the frame that goes out.
+//! `http://ADDRESS/counters` shows what the stack has counted. Each connection
+//! is a task. Echo and discard copy nothing: the frame that came in is the frame
+//! that goes out.
 
 mod chargen;
 mod daytime;

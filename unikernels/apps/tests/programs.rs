@@ -139,6 +139,11 @@ fn every_service_answers() {
     ] {
         assert_eq!(answers.matches(part).count(), count, "{part} in {answers}");
     }
+    let counters = net.spawn(ask(net, 80, b"GET /counters HTTP/1.1\r\n\r\n"));
+    let counters = String::from_utf8(world.finish(counters).expect("HTTP")).expect("text");
+    assert!(counters.contains("\r\n\r\nframes-in-use "), "{counters}");
+    assert!(counters.contains("\nflows-in-use "), "{counters}");
+    assert!(counters.contains("\ntcp-established 5\n"), "{counters}");
     let bad = net.spawn(ask(net, 80, b"hello\r\n"));
     assert!(
         world

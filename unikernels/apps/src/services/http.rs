@@ -1,4 +1,5 @@
-//! HTTP/1.1 (RFC 9112): one small page, persistent connections, pipelining.
+//! HTTP/1.1 (RFC 9112): one small page, and what the stack has counted at
+//! `/counters`; persistent connections, pipelining.
 //!
 //! Requests are parsed as they come, byte by byte, across frames; what is kept
 //! of one is a few bytes. Answers are written into outgoing frames directly,
@@ -6,12 +7,14 @@
 
 mod request;
 
+use alloc::format;
+use alloc::string::String;
 use core::time::Duration;
 
-use pollwire_core::{Error, TcpFlow};
+use pollwire_core::{Error, Net, TcpFlow};
 use pollwire_rings::FrameBuf;
 
-use request::{Method, Parser, Request};
+use request::{Method, Parser, Request, Target};
 
 /// How long a persistent connection may stay idle.
 const IDLE: Duration = Duration::from_secs(60);
@@ -20,41 +23,62 @@ const PAGE: &str = "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"u
 <title>pollwire</title></head>\n<body><h1>pollwire</h1>\n\
 <p>This page came from a unikernel, through a poll-mode TCP/IP stack.</p>\n</body>\n</html>\n";
 
+const HTML: &str = "Content-Type: text/html; charset=utf-8\r\n";
+const TEXT: &str = "Content-Type: text/plain; charset=utf-8\r\n";
+
 /// What a request is answered with.
-struct Answer {
+struct Answer<'a> {
     status: &'static str,
+    /// Whole lines.
     headers: &'static str,
-    body: &'static str,
+    body: &'a str,
     /// The connection ends behind it.
     close: bool,
 }
 
-impl Answer {
-    fn new(status: &'static str, headers: &'static str, body: &'static str, close: bool) -> Self {
+impl<'a> Answer<'a> {
+    /// `counters` is where the text of that page may be put.
+    fn to(request: &Request, net: Net<'_>, counters: &'a mut String) -> Self {
+        let (status, headers, body) = match (request.method, request.target) {
+            (Method::Get | Method::Head, Target::Page) => ("200 OK", HTML, PAGE),
+            (Method::Get | Method::Head, Target::Counters) => {
+                *counters = counted(net);
+                ("200 OK", TEXT, counters.as_str())
+            }
+            (Method::Get | Method::Head, Target::Other) => {
+                ("404 Not Found", TEXT, "nothing here\n")
+            }
+            (Method::Other, _) => (
+                "405 Method Not Allowed",
+                "Content-Type: text/plain; charset=utf-8\r\nAllow: GET, HEAD\r\n",
+                "GET and HEAD only\n",
+            ),
+        };
         Self {
             status,
             headers,
             body,
-            close,
+            close: !request.keep_alive,
         }
     }
 
-    fn to(request: &Request) -> Self {
-        let close = !request.keep_alive;
-        match (request.method, request.is_root) {
-            (Method::Get, true) => Self::new("200 OK", "", PAGE, close),
-            (Method::Head, true) => Self::new("200 OK", "", PAGE, close),
-            (Method::Get | Method::Head, false) => {
-                Self::new("404 Not Found", "", "nothing here\n", close)
-            }
-            (Method::Other, _) => Self::new(
-                "405 Method Not Allowed",
-                "Allow: GET, HEAD\r\n",
-                "GET and HEAD only\n",
-                close,
-            ),
+    fn to_bad(status: &'static str) -> Self {
+        Self {
+            status,
+            headers: "",
+            body: "",
+            close: true,
         }
     }
+}
+
+/// What the stack has counted and holds, a line for each.
+fn counted(net: Net<'_>) -> String {
+    net.with_stack(|stack| {
+        let (frames, flows) = (stack.pool().in_use(), stack.flows_in_use());
+        let counters = stack.counters();
+        format!("frames-in-use {frames}\nflows-in-use {flows}\n{counters}")
+    })
 }
 
 /// The frame under construction.
@@ -82,12 +106,11 @@ impl Output<'_, '_> {
         Ok(())
     }
 
-    async fn answer(&mut self, answer: &Answer, with_body: bool) -> Result<(), Error> {
+    async fn answer(&mut self, answer: &Answer<'_>, with_body: bool) -> Result<(), Error> {
         let mut digits = [0; 20];
         self.put("HTTP/1.1 ").await?;
         self.put(answer.status).await?;
-        self.put("\r\nContent-Type: text/html; charset=utf-8\r\n")
-            .await?;
+        self.put("\r\n").await?;
         self.put(answer.headers).await?;
         if answer.close {
             self.put("Connection: close\r\n").await?;
@@ -144,9 +167,13 @@ pub(super) async fn serve(flow: TcpFlow<'_>) -> Result<(), Error> {
         let Some(frame) = received? else { break };
         let mut input = &frame[..];
         while let Some(parsed) = parser.feed(&mut input) {
+            let mut counters = String::new();
             let (answer, with_body) = match parsed {
-                Ok(request) => (Answer::to(&request), request.method != Method::Head),
-                Err(bad) => (Answer::new(bad.status(), "", "", true), false),
+                Ok(request) => (
+                    Answer::to(&request, net, &mut counters),
+                    request.method != Method::Head,
+                ),
+                Err(bad) => (Answer::to_bad(bad.status()), false),
             };
             output.answer(&answer, with_body).await?;
             if answer.close {

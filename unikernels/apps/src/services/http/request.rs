@@ -14,11 +14,31 @@ pub(super) enum Method {
     Other,
 }
 
+/// The resources that there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// `/`
+    Page,
+    /// `/counters`
+    Counters,
+    Other,
+}
+
+impl Target {
+    fn of(path: Option<&[u8]>) -> Self {
+        match path {
+            Some(b"/" | b"/index.html") => Self::Page,
+            Some(b"/counters") => Self::Counters,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// A request whose head and body have been taken in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Request {
     pub(super) method: Method,
-    pub(super) is_root: bool,
+    pub(super) target: Target,
     /// The connection persists behind the answer (RFC 9112, 9.3).
     pub(super) keep_alive: bool,
 }
@@ -160,7 +180,7 @@ fn request_line(line: &[u8]) -> Result<Request, Bad> {
             b"HEAD" => Method::Head,
             _ => Method::Other,
         },
-        is_root: matches!(path, Some(b"/" | b"/index.html")),
+        target: Target::of(path),
         keep_alive,
     })
 }
@@ -241,10 +261,10 @@ mod tests {
         whole
     }
 
-    fn get(is_root: bool, keep_alive: bool) -> Result<Request, Bad> {
+    fn get(target: Target, keep_alive: bool) -> Result<Request, Bad> {
         Ok(Request {
             method: Method::Get,
-            is_root,
+            target,
             keep_alive,
         })
     }
@@ -255,19 +275,31 @@ mod tests {
                     Connection: close\r\n\r\n\r\nGET /index.html?q HTTP/1.0\n\n";
         assert_eq!(
             parse(text),
-            [get(true, true), get(false, false), get(true, false)]
+            [
+                get(Target::Page, true),
+                get(Target::Other, false),
+                get(Target::Page, false)
+            ]
         );
     }
 
     #[test]
     fn bodies_are_skipped() {
-        let text = "POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nGET /GET / HTTP/1.1\r\n\r\n";
+        let text = "POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nGET /GET / HTTP/1.1\r\n\r\n\
+                    GET /counters HTTP/1.1\r\n\r\n";
         let post = Request {
             method: Method::Other,
-            is_root: true,
+            target: Target::Page,
             keep_alive: true,
         };
-        assert_eq!(parse(text), [Ok(post), get(true, true)]);
+        assert_eq!(
+            parse(text),
+            [
+                Ok(post),
+                get(Target::Page, true),
+                get(Target::Counters, true)
+            ]
+        );
     }
 
     #[test]
@@ -299,6 +331,6 @@ mod tests {
     #[test]
     fn long_headers_are_skipped() {
         let text = alloc::format!("GET / HTTP/1.1\r\nCookie: {}\r\n\r\n", "x".repeat(3 * LINE));
-        assert_eq!(parse(&text), [get(true, true)]);
+        assert_eq!(parse(&text), [get(Target::Page, true)]);
     }
 }
