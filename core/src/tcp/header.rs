@@ -266,7 +266,7 @@ pub(crate) fn write_v4<const N: usize>(
     out[38..42].copy_from_slice(&fields.seq.raw().to_be_bytes());
     out[42..46].copy_from_slice(&fields.ack.raw().to_be_bytes());
     #[expect(clippy::cast_possible_truncation, reason = "80 or 128")]
-    let offset = ((N - ETHERNET - IPV4) / 4 << 4) as u8;
+    let offset = (((N - ETHERNET - IPV4) / 4) << 4) as u8;
     out[46] = offset;
     out[47] = fields.flags;
     out[48..50].copy_from_slice(&fields.window.to_be_bytes());

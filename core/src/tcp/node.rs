@@ -125,10 +125,6 @@ impl Nodes {
         }
     }
 
-    pub(crate) fn in_use(&self) -> usize {
-        self.in_use as usize
-    }
-
     pub(crate) fn available(&self) -> usize {
         self.slab.len() - self.in_use as usize
     }

@@ -61,7 +61,7 @@ impl Expected {
 impl Tcb<'_> {
     /// Takes the segment that [`Expected::is_due`] recognised; `frame` holds
     /// its payload.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn on_expected(
         &mut self,
         env: &mut Env<'_>,

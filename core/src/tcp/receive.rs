@@ -64,7 +64,7 @@ impl Tcb<'_> {
         self.queue_out_of_order(env, seq, frame)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take_in_order(
         &mut self,
         env: &mut Env<'_>,

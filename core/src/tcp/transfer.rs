@@ -135,7 +135,7 @@ impl Tcb<'_> {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn append(&mut self, env: &mut Env<'_>, frame: FrameRef) -> Result<(), FrameRef> {
         let len = u32::try_from(frame.len()).unwrap_or(0);
         let id = env.nodes.alloc(self.hot.snd_end, frame)?;

@@ -111,13 +111,6 @@ impl Seg {
             ..self
         }
     }
-    pub(super) fn options(self, options: Options) -> Self {
-        Self {
-            options,
-            check_options: true,
-            ..self
-        }
-    }
     pub(super) fn mss(mut self, mss: u16) -> Self {
         self.options.mss = Some(mss);
         self
@@ -286,7 +279,7 @@ impl Script {
         tcp.extend(self.our_port.to_be_bytes());
         tcp.extend(PEER_ISS.wrapping_add(seg.seq).to_be_bytes());
         tcp.extend(ack.to_be_bytes());
-        tcp.push(((20 + options.len()) / 4 << 4) as u8);
+        tcp.push((((20 + options.len()) / 4) << 4) as u8);
         tcp.push(seg.flags);
         tcp.extend(seg.window.unwrap_or(65_535).to_be_bytes());
         tcp.extend([0; 2]);
@@ -421,9 +414,9 @@ impl Script {
         assert_eq!(answer.flags, SYN | ACK);
         s.iss = answer.seq;
         let mut last = seg().seq(1).ack(1);
-        if timestamps.is_some() {
+        if let Some((value, _)) = timestamps {
             let echo = answer.options.timestamps.unwrap().0;
-            last = last.ts(timestamps.unwrap().0, echo);
+            last = last.ts(value, echo);
         }
         s.inject(last);
         s.flow = Some(s.stack.tcp_try_accept(s.listener.unwrap()).unwrap());
