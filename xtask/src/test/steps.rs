@@ -48,6 +48,13 @@ pub(super) fn quick() -> Vec<Step> {
             "unit tests",
             "--workspace --exclude pollwire --lib --bins --tests".into(),
         ),
+        tests_step(
+            "unit tests, unikernels",
+            format!(
+                "{GUESTS} -p pollwire-apps -p pollwire-args --target-dir {}",
+                guest_target()
+            ),
+        ),
         tests_step("doc tests", "--workspace --doc".into()),
     ]
 }
