@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Sim, Stream, stack};
+use common::{Random, Sim, stack};
 use pollwire::rings::memory::Impairments;
 use pollwire::rings::{RxBurst, RxChecksum, RxMeta, TxBurst};
 use pollwire::{Instant, ListenOptions, Stack, TcpOptions};
@@ -17,25 +17,38 @@ fn seeds() -> Vec<Vec<u8>> {
     let udp = sim.b.stack.udp_bind("0.0.0.0:7".parse().unwrap()).unwrap();
     sim.a.stack.tcp_try_write(client, &[0x55; 3000]).unwrap();
     let socket = sim.a.stack.udp_bind("0.0.0.0:0".parse().unwrap()).unwrap();
-    sim.a.stack.udp_try_send(socket, b"datagram", "10.0.0.2:7".parse().unwrap()).unwrap();
-    sim.a.stack.udp_try_send(socket, b"nobody", "10.0.0.2:9".parse().unwrap()).unwrap();
+    sim.a
+        .stack
+        .udp_try_send(socket, b"datagram", "10.0.0.2:7".parse().unwrap())
+        .unwrap();
+    sim.a
+        .stack
+        .udp_try_send(socket, b"nobody", "10.0.0.2:9".parse().unwrap())
+        .unwrap();
     let mut frames = Vec::new();
     let mut tx = TxBurst::new();
     for _ in 0..20 {
         for host in [&mut sim.a, &mut sim.b] {
             host.stack.output(sim.now, &mut tx);
-            frames.extend(tx.iter().map(|p| p.pieces.iter().flat_map(|p| p.to_vec()).collect()));
+            frames.extend(
+                tx.iter()
+                    .map(|p| p.pieces.iter().flat_map(|p| p.to_vec()).collect()),
+            );
             tx.consume(usize::MAX);
         }
         sim.now += std::time::Duration::from_millis(500);
         sim.a.stack.expire(sim.now);
         sim.b.stack.expire(sim.now);
     }
-    let mut ping = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0, 0, 60, 0, 0, 0, 0, 64, 1, 0, 0];
+    let mut ping = vec![
+        2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0, 0, 60, 0, 0, 0, 0, 64, 1, 0, 0,
+    ];
     ping.extend([10, 0, 0, 1, 10, 0, 0, 2, 8, 0, 0, 0]);
     ping.resize(74, 0x33);
     frames.push(ping);
-    let mut arp = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1];
+    let mut arp = vec![
+        2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1,
+    ];
     arp.extend([2, 0, 0, 0, 0, 1, 10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 10, 0, 0, 2]);
     frames.push(arp);
     let mut with_options = frames[0].clone();
@@ -48,7 +61,7 @@ fn seeds() -> Vec<Vec<u8>> {
 }
 
 /// Changes a frame: flips, overwrites, cuts, growth, lengths.
-fn mutate(frame: &mut Vec<u8>, random: &mut Stream) {
+fn mutate(frame: &mut Vec<u8>, random: &mut Random) {
     for _ in 0..1 + random.next_u64() % 4 {
         let word = random.next_u64();
         let len = frame.len() as u64;
@@ -125,7 +138,7 @@ fn a_million_mutated_frames_do_no_harm() {
         .tcp_listen("0.0.0.0:80".parse().unwrap(), ListenOptions::DEFAULT)
         .unwrap();
     let udp = stack.udp_bind("0.0.0.0:7".parse().unwrap()).unwrap();
-    let mut random = Stream::new(0xfeed);
+    let mut random = Random::new(0xfeed);
     let (mut rx, mut tx) = (RxBurst::new(), TxBurst::new());
     let mut now = Instant::from_secs(1);
     let mut flows = Vec::new();
@@ -138,9 +151,17 @@ fn a_million_mutated_frames_do_no_harm() {
         }
         if let Some(mut frame) = stack.pool().alloc() {
             frame.extend_from_slice(&bytes);
-            let checksum = if word >> 61 & 1 == 0 { RxChecksum::Unknown } else { RxChecksum::Verified };
+            let checksum = if word >> 61 & 1 == 0 {
+                RxChecksum::Unknown
+            } else {
+                RxChecksum::Verified
+            };
             let continues = word >> 55 & 63 == 0;
-            let meta = RxMeta { checksum, continues, ..RxMeta::default() };
+            let meta = RxMeta {
+                checksum,
+                continues,
+                ..RxMeta::default()
+            };
             rx.push(frame, meta).unwrap();
         }
         if rx.packets() >= 16 || !rx.has_room(2) || round + 1 == FRAMES {
@@ -181,7 +202,11 @@ fn a_million_mutated_frames_do_no_harm() {
         stack.expire(now);
     }
     assert_eq!(stack.flows_in_use(), 0);
-    assert_eq!(stack.pool().available(), stack.pool().capacity(), "all frames are home");
+    assert_eq!(
+        stack.pool().available(),
+        stack.pool().capacity(),
+        "all frames are home"
+    );
     serves_after_all(stack);
 }
 

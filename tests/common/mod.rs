@@ -1,19 +1,15 @@
 //! Two stacks on a wire, in virtual time.
 
-#![allow(dead_code, reason = "each test binary uses a part of it")]
-
+use pollwire::rings::Caps;
 use pollwire::rings::memory::{self, Impairments, MemoryDevice, Wire};
 use pollwire::rings::pcap::{PcapOptions, PcapTee};
 use pollwire::rings::{NetDevice, RxBurst, TxBurst};
-use pollwire::{
-    Config, FlowId, Instant, ListenOptions, Stack, TcpOptions,
-};
-use pollwire::rings::Caps;
+use pollwire::{Config, FlowId, Instant, ListenOptions, Stack, TcpOptions};
 
 /// A stack, its device and its bursts.
-pub struct Host {
-    pub stack: Stack,
-    pub device: PcapTee<MemoryDevice, Vec<u8>, Wire>,
+pub(crate) struct Host {
+    pub(crate) stack: Stack,
+    pub(crate) device: PcapTee<MemoryDevice, Vec<u8>, Wire>,
     rx: RxBurst,
     tx: TxBurst,
 }
@@ -21,9 +17,17 @@ pub struct Host {
 impl Host {
     fn new(stack: Stack, device: MemoryDevice) -> Self {
         let clock = device.wire();
-        let options = PcapOptions { snap_length: 96, ..PcapOptions::default() };
+        let options = PcapOptions {
+            snap_length: 96,
+            ..PcapOptions::default()
+        };
         let device = PcapTee::new(device, Vec::new(), clock, options);
-        Self { stack, device, rx: RxBurst::new(), tx: TxBurst::new() }
+        Self {
+            stack,
+            device,
+            rx: RxBurst::new(),
+            tx: TxBurst::new(),
+        }
     }
 
     /// Receives, and lets timers fire.
@@ -44,20 +48,20 @@ impl Host {
 }
 
 /// Two hosts on one wire: 10.0.0.1 and 10.0.0.2.
-pub struct Sim {
-    pub a: Host,
-    pub b: Host,
-    pub wire: Wire,
-    pub now: Instant,
+pub(crate) struct Sim {
+    pub(crate) a: Host,
+    pub(crate) b: Host,
+    pub(crate) wire: Wire,
+    pub(crate) now: Instant,
     seed: u64,
 }
 
-pub fn caps(last: u8) -> Caps {
+pub(crate) fn caps(last: u8) -> Caps {
     Caps::plain([2, 0, 0, 0, 0, last], 1500)
 }
 
 /// A stack at 10.0.0.`last`/24 over heap memory.
-pub fn stack<const FRAMES: usize, const FLOWS: usize>(last: u8, seed: u64) -> Stack {
+pub(crate) fn stack<const FRAMES: usize, const FLOWS: usize>(last: u8, seed: u64) -> Stack {
     let mut entropy = [last; 32];
     entropy[..8].copy_from_slice(&seed.to_le_bytes());
     let address = format!("10.0.0.{last}/24").parse().unwrap();
@@ -65,23 +69,34 @@ pub fn stack<const FRAMES: usize, const FLOWS: usize>(last: u8, seed: u64) -> St
 }
 
 impl Sim {
-    pub fn new(seed: u64, impairments: Impairments) -> Self {
-        Self::with_stacks(seed, impairments, stack::<1024, 64>(1, seed), stack::<1024, 64>(2, seed))
+    pub(crate) fn new(seed: u64, impairments: Impairments) -> Self {
+        Self::with_stacks(
+            seed,
+            impairments,
+            stack::<1024, 64>(1, seed),
+            stack::<1024, 64>(2, seed),
+        )
     }
 
-    pub fn with_stacks(seed: u64, impairments: Impairments, a: Stack, b: Stack) -> Self {
+    pub(crate) fn with_stacks(seed: u64, impairments: Impairments, a: Stack, b: Stack) -> Self {
         let (mut left, mut right) = memory::pair(*a.caps(), *b.caps());
         if impairments != Impairments::NONE {
             left.impair(impairments.seeded(seed.wrapping_mul(2)));
             right.impair(impairments.seeded(seed.wrapping_mul(2) + 1));
         }
         let wire = left.wire();
-        Self { a: Host::new(a, left), b: Host::new(b, right), wire, now: Instant::from_secs(1), seed }
+        Self {
+            a: Host::new(a, left),
+            b: Host::new(b, right),
+            wire,
+            now: Instant::from_secs(1),
+            seed,
+        }
     }
 
     /// One turn of both hosts at the present time, `app` between receiving and
     /// sending.
-    pub fn turn(&mut self, app: &mut impl FnMut(&mut Stack, &mut Stack)) {
+    pub(crate) fn turn(&mut self, app: &mut impl FnMut(&mut Stack, &mut Stack)) {
         self.wire.advance(self.now);
         self.a.receive(self.now);
         self.b.receive(self.now);
@@ -91,15 +106,19 @@ impl Sim {
     }
 
     /// The next instant at which something happens.
-    pub fn next_event(&self) -> Option<Instant> {
-        [self.wire.next_event(), self.a.stack.deadline(), self.b.stack.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+    pub(crate) fn next_event(&self) -> Option<Instant> {
+        [
+            self.wire.next_event(),
+            self.a.stack.deadline(),
+            self.b.stack.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Runs until `done` or the time is up; returns whether it was done.
-    pub fn run(
+    pub(crate) fn run(
         &mut self,
         limit: Instant,
         mut app: impl FnMut(&mut Stack, &mut Stack),
@@ -110,7 +129,9 @@ impl Sim {
             if done(&mut self.a.stack, &mut self.b.stack) {
                 return true;
             }
-            let Some(next) = self.next_event() else { return false };
+            let Some(next) = self.next_event() else {
+                return false;
+            };
             if next > limit {
                 return false;
             }
@@ -119,8 +140,11 @@ impl Sim {
     }
 
     /// An open connection from a to b: both ends.
-    pub fn connect(&mut self, port: u16, options: TcpOptions) -> (FlowId, FlowId) {
-        let listen = ListenOptions { tcp: options, ..ListenOptions::DEFAULT };
+    pub(crate) fn connect(&mut self, port: u16, options: TcpOptions) -> (FlowId, FlowId) {
+        let listen = ListenOptions {
+            tcp: options,
+            ..ListenOptions::DEFAULT
+        };
         let local = format!("0.0.0.0:{port}").parse().unwrap();
         let listener = self.b.stack.tcp_listen(local, listen).unwrap();
         let remote = format!("10.0.0.2:{port}").parse().unwrap();
@@ -140,13 +164,18 @@ impl Sim {
     }
 
     /// Lets everything end and checks that every frame is home.
-    pub fn finish(mut self) {
+    pub(crate) fn finish(mut self) {
         let limit = self.now + std::time::Duration::from_secs(2_000);
         self.run(limit, |_, _| {}, |_, _| false);
         for stack in [&self.a.stack, &self.b.stack] {
             let pool = stack.pool();
             assert_eq!(stack.flows_in_use(), 0, "flows left, seed {}", self.seed);
-            assert_eq!(pool.available(), pool.capacity(), "frames lost, seed {}", self.seed);
+            assert_eq!(
+                pool.available(),
+                pool.capacity(),
+                "frames lost, seed {}",
+                self.seed
+            );
         }
     }
 }
@@ -159,39 +188,27 @@ impl Drop for Sim {
         let path = format!("{}/sim-{}.pcapng", env!("CARGO_TARGET_TMPDIR"), self.seed);
         let saved = std::fs::write(&path, &*self.a.device.sink_mut());
         eprintln!("seed {}, capture at {path}: {saved:?}", self.seed);
-        eprintln!("a:\n{}b:\n{}", self.a.stack.counters(), self.b.stack.counters());
+        eprintln!(
+            "a:\n{}b:\n{}",
+            self.a.stack.counters(),
+            self.b.stack.counters()
+        );
     }
 }
 
-/// SplitMix64: bytes that both ends can compute.
-#[derive(Clone)]
-pub struct Stream {
-    state: u64,
-    at: usize,
-    word: [u8; 8],
-}
+/// SplitMix64: the same words from the same seed.
+pub(crate) struct Random(u64);
 
-impl Stream {
-    pub fn new(seed: u64) -> Self {
-        Self { state: seed, at: 8, word: [0; 8] }
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
     }
 
-    pub fn next_u64(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = self.state;
+    pub(crate) fn next_u64(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = self.0;
         word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         word ^ (word >> 31)
-    }
-
-    pub fn fill(&mut self, out: &mut [u8]) {
-        for byte in out {
-            if self.at == 8 {
-                self.word = self.next_u64().to_le_bytes();
-                self.at = 0;
-            }
-            *byte = self.word[self.at];
-            self.at += 1;
-        }
     }
 }
