@@ -121,7 +121,7 @@ impl Tcb<'_> {
     /// was sent, if that gives a valid sample (Karn).
     #[inline]
     fn drop_acked(&mut self, env: &mut Env<'_>, ack: SeqNum) -> Option<Instant> {
-        let mut sent_at = None;
+        let mut sent_at = env.nodes.pop_acked(&mut self.hot.send, ack);
         while let Some(id) = self.hot.send.head {
             let Some(node) = env.nodes.get_mut(id) else {
                 break;

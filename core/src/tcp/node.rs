@@ -225,6 +225,38 @@ impl Nodes {
         frame
     }
 
+    /// Gives back the nodes at the front that end at or before `ack`, as long
+    /// as they were sent once and nothing else is known of them. Returns when
+    /// the last of them was sent.
+    #[inline]
+    pub(crate) fn pop_acked(&mut self, queue: &mut Queue, ack: SeqNum) -> Option<Instant> {
+        let first = queue.head?;
+        let (mut last, mut next, mut count, mut sent_at) = (first, queue.head, 0, None);
+        while let Some(id) = next {
+            let Some(node) = self.get_mut(id) else { break };
+            if node.marks != SENT || node.end().after(ack) {
+                break;
+            }
+            drop(node.frame.take());
+            sent_at = Some(node.sent_at);
+            (last, next) = (id, node.next);
+            count += 1;
+        }
+        if count == 0 {
+            return None;
+        }
+        let free = self.free.replace(first);
+        if let Some(node) = self.get_mut(last) {
+            node.next = free;
+        }
+        self.in_use -= count;
+        queue.head = next;
+        if next.is_none() {
+            queue.tail = None;
+        }
+        sent_at
+    }
+
     /// Links `id` behind `after`, or first when that is `None`.
     pub(crate) fn insert_after(&mut self, queue: &mut Queue, after: Link, id: NodeId) {
         let next = match after {
