@@ -63,7 +63,7 @@ pub(super) struct Batch {
 
 impl Tcb<'_> {
     /// The fields of the next segment's header; moves the promised window.
-    #[inline]
+    #[inline(always)]
     pub(super) fn fields(&mut self, env: &Env<'_>, seq: SeqNum, flags: u8) -> HeaderFields {
         let bytes = self.advance_window(env);
         let shift = if flags & SYN != 0 {

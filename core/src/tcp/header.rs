@@ -236,7 +236,7 @@ pub(crate) const V4_TIMED: usize = V4_PLAIN + 12;
 
 /// [`write_all`] for the two shapes that nearly all segments have: IPv4, with
 /// timestamps or without options. Every offset is a constant.
-#[inline]
+#[inline(always)]
 pub(crate) fn write_v4<const N: usize>(
     out: &mut [u8; N],
     link: &[u8; 14],
