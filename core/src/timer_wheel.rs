@@ -179,7 +179,9 @@ impl TimerWheel {
         if self.levels == 0 {
             return None;
         }
-        Some(Instant::from_nanos(self.soonest.saturating_mul(1 << TICK_BITS)))
+        Some(Instant::from_nanos(
+            self.soonest.saturating_mul(1 << TICK_BITS),
+        ))
     }
 
     /// The first slot in use: level, slot, and the tick at which it begins.

@@ -102,9 +102,7 @@ impl FlowKey {
     #[inline]
     pub(crate) fn is_v4_between(&self, local: u32, remote: u32, ports: u32) -> bool {
         let v4 = |address: u32| (V4_MARK << 32) | u64::from(address);
-        self.ports == ports
-            && self.remote == [0, v4(remote)]
-            && self.local == [0, v4(local)]
+        self.ports == ports && self.remote == [0, v4(remote)] && self.local == [0, v4(local)]
     }
 
     /// This host's end.

@@ -116,8 +116,7 @@ fn parse<const N: usize>(
 ) -> Option<Expected> {
     let head = frame.first_chunk::<N>()?;
     let half = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
-    let word =
-        |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+    let word = |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
     // IPv4 without options, whatever the type of service; not a fragment; TCP.
     let shape = word(12) & 0xffff_ff00 == 0x0800_4500
         && half(20) & 0x3fff == 0
@@ -135,7 +134,11 @@ fn parse<const N: usize>(
     let total = usize::from(half(16));
     let tcp_len = total.checked_sub(20)?;
     let len = tcp_len.checked_sub(N - TCP_AT)?;
-    let timestamp = if N == V4_TIMED { (word(58), word(62)) } else { (0, 0) };
+    let timestamp = if N == V4_TIMED {
+        (word(58), word(62))
+    } else {
+        (0, 0)
+    };
     let expected = Expected {
         seq: SeqNum::new(word(38)),
         ack: SeqNum::new(word(42)),

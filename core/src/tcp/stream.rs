@@ -225,7 +225,11 @@ impl Tcb<'_> {
             let Some(frame) = node.frame.as_mut() else {
                 break Stop::Done;
             };
-            let sum = if offloaded { None } else { Some(Sum::of(frame)) };
+            let sum = if offloaded {
+                None
+            } else {
+                Some(Sum::of(frame))
+            };
             let flags = if last { ACK | PSH } else { ACK };
             let seq = self.hot.snd_nxt;
             let whole = frame.with_header(N, |out| {
