@@ -142,6 +142,7 @@ fn a_million_mutated_frames_do_no_harm() {
     let (mut rx, mut tx) = (RxBurst::new(), TxBurst::new());
     let mut now = Instant::from_secs(1);
     let mut flows = Vec::new();
+    let mut taken = 0;
     for round in 0..FRAMES {
         let word = random.next_u64();
         let mut bytes = seeds[word as usize % seeds.len()].clone();
@@ -163,6 +164,7 @@ fn a_million_mutated_frames_do_no_harm() {
                 ..RxMeta::default()
             };
             rx.push(frame, meta).unwrap();
+            taken += 1;
         }
         if rx.packets() >= 16 || !rx.has_room(2) || round + 1 == FRAMES {
             stack.input(now, &mut rx);
@@ -188,7 +190,8 @@ fn a_million_mutated_frames_do_no_harm() {
             }
         }
     }
-    println!("{}", stack.counters());
+    println!("{taken} frames taken in\n{}", stack.counters());
+    assert!(taken > FRAMES - FRAMES / 100, "the pool was empty: {taken}");
     flows.into_iter().for_each(|flow| stack.tcp_abort(flow));
     while let Ok(flow) = stack.tcp_try_accept(listener) {
         stack.tcp_abort(flow);

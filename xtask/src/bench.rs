@@ -102,8 +102,15 @@ fn gate(counter: &Counter) -> Result<bool, String> {
         ]);
     };
     for Limit { work, most, aim } in &LIMITS {
-        judge(work.title, counter.per_unit("pollwire", work, 0)?, *most, *aim);
+        println!("counting {} ...", work.title);
+        judge(
+            work.title,
+            counter.per_unit("pollwire", work, 0)?,
+            *most,
+            *aim,
+        );
     }
+    println!("counting a round trip beside {IDLE_AT_GATE} idle connections ...");
     let alone = counter.per_unit("pollwire", &Work::PING_PONG, 0)?;
     let crowded = counter.per_unit("pollwire", &Work::PING_PONG, IDLE_AT_GATE)?;
     let each = crowded.saturating_sub(alone) * 1000 / IDLE_AT_GATE as u64;
@@ -113,7 +120,7 @@ fn gate(counter: &Counter) -> Result<bool, String> {
         IDLE_LIMIT,
         IDLE_LIMIT,
     );
-    println!("{}", table::render(&rows, true));
+    println!("\n{}", table::render(&rows, true));
     Ok(good)
 }
 

@@ -1,11 +1,18 @@
-//! Running other programs: their output is shown as it comes, and kept.
+//! Running other programs: their output is shown as it comes, and kept; one
+//! that does not end is ended.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
+use std::time::{Duration, Instant};
+
+/// Longest that one program may take: several times what the slowest needs on
+/// two cores, from nothing built.
+const LONGEST: Duration = Duration::from_secs(20 * 60);
 
 /// What a program did.
 #[derive(Debug)]
@@ -61,40 +68,90 @@ pub(crate) fn quiet(command: &mut Command) -> io::Result<Outcome> {
 }
 
 fn run(command: &mut Command, echo: bool) -> io::Result<Outcome> {
+    let deadline = Instant::now() + LONGEST;
+    let program = command.get_program().to_string_lossy().into_owned();
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| {
-            let program = command.get_program().to_string_lossy().into_owned();
             io::Error::new(
                 error.kind(),
                 format!("{program} cannot be started: {error}"),
             )
         })?;
-    let (sender, receiver) = mpsc::channel();
+    let receiver = outputs(&mut child);
     let mut lines = Vec::new();
-    thread::scope(|scope| {
-        if let Some(output) = child.stdout.take() {
-            let sender = sender.clone();
-            scope.spawn(move || forward(output, &sender));
-        }
-        if let Some(errors) = child.stderr.take() {
-            scope.spawn(move || forward(errors, &sender));
-        }
-        for line in receiver {
-            if echo {
-                // Nobody reads any more: the work goes on all the same.
-                let _closed = writeln!(io::stdout(), "{line}");
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match receiver.recv_timeout(left) {
+            Ok(line) => {
+                if echo {
+                    // Nobody reads any more: the work goes on all the same.
+                    let _closed = writeln!(io::stdout(), "{line}");
+                }
+                lines.push(line);
             }
-            lines.push(line);
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                end(&mut child);
+                let minutes = LONGEST.as_secs() / 60;
+                lines.push(format!("{program} was ended after {minutes} minutes"));
+                return Ok(Outcome {
+                    success: false,
+                    lines,
+                });
+            }
         }
-    });
+    }
     Ok(Outcome {
         success: child.wait()?.success(),
         lines,
     })
+}
+
+/// What `child` prints from now on, line by line; ends when it has closed both
+/// its outputs.
+fn outputs(child: &mut Child) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    if let Some(output) = child.stdout.take() {
+        let sender = sender.clone();
+        thread::spawn(move || forward(output, &sender));
+    }
+    if let Some(errors) = child.stderr.take() {
+        thread::spawn(move || forward(errors, &sender));
+    }
+    receiver
+}
+
+/// Ends `child` and what it has started: killing cargo alone would leave the
+/// test that hangs.
+fn end(child: &mut Child) {
+    let descendants = descendants(child.id());
+    // Either may have ended by itself meanwhile.
+    let _ended = child.kill();
+    for process in descendants {
+        let _ended = Command::new("kill")
+            .args(["-9", &process.to_string()])
+            .status();
+    }
+    let _status = child.wait();
+}
+
+/// The processes below `process`, as far as this system tells.
+fn descendants(process: u32) -> Vec<u32> {
+    let list = format!("/proc/{process}/task/{process}/children");
+    let children = fs::read_to_string(list).unwrap_or_default();
+    children
+        .split_whitespace()
+        .filter_map(|child| child.parse().ok())
+        .flat_map(|child| {
+            let mut below = descendants(child);
+            below.push(child);
+            below
+        })
+        .collect()
 }
 
 fn forward(source: impl Read, to: &mpsc::Sender<String>) {
@@ -123,4 +180,30 @@ pub(crate) fn succeed(command: &mut Command) -> Result<(), String> {
         eprintln!("{line}");
     }
     Err(format!("{command:?} failed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_a_program_and_what_it_started() {
+        let mut shell = Command::new("sh");
+        // The shell stays, since it has more to do.
+        shell.args(["-c", "sleep 600; true"]);
+        let mut child = shell.stdout(Stdio::piped()).spawn().expect("sh");
+        let receiver = outputs(&mut child);
+        let patience = Instant::now() + Duration::from_secs(60);
+        while descendants(child.id()).is_empty() {
+            if Instant::now() > patience || !Path::new("/proc/self/task").exists() {
+                println!("skipped: this system does not list a process's children");
+                break;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        end(&mut child);
+        // Its output closes only when nobody holds it any more.
+        let closed = receiver.recv_timeout(Duration::from_secs(60));
+        assert_eq!(closed, Err(RecvTimeoutError::Disconnected));
+    }
 }

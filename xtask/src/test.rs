@@ -32,8 +32,9 @@ pub(crate) fn run(quick: bool) -> Result<bool, String> {
     if !quick {
         all.extend(steps::thorough()?);
     }
-    for step in all {
-        println!("\n==> {}", step.name);
+    let count = all.len();
+    for (index, step) in all.into_iter().enumerate() {
+        println!("\n==> {}/{count} {}", index + 1, step.name);
         let start = Instant::now();
         let verdict = (step.run)().unwrap_or_else(Verdict::failed);
         if let Verdict::Skipped { why } = &verdict {
