@@ -46,6 +46,9 @@ impl Expected {
         let room = hot.rcv_adv.raw().wrapping_sub(hot.rcv_nxt.raw());
         let late = self.timestamp.0.wrapping_sub(hot.ts_recent).cast_signed() < 0;
         self.seq == hot.rcv_nxt
+            // Its window is news: a segment from further on may have told later
+            // news already.
+            && hot.snd_wl1.at_or_before(self.seq)
             && hot.state == TcpState::Established
             && !hot.has(UNUSUAL)
             && acked <= in_flight

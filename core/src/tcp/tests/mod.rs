@@ -3,6 +3,7 @@
 mod close;
 mod data;
 mod open;
+mod predict;
 mod recovery;
 mod robust;
 mod script;

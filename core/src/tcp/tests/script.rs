@@ -135,7 +135,7 @@ impl Seg {
 }
 
 /// What the stack sent, absolute numbers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Sent {
     pub(super) flags: u8,
     pub(super) seq: u32,
@@ -154,6 +154,8 @@ pub(super) struct Script {
     our_port: u16,
     peer_port: u16,
     corrupt: bool,
+    /// Packets come in two pieces, which header prediction leaves alone.
+    pub(super) in_pieces: bool,
     pub(super) flow: Option<FlowId>,
     pub(super) listener: Option<ListenerId>,
 }
@@ -170,6 +172,7 @@ impl Script {
             our_port: OUR_PORT,
             peer_port: PEER_PORT,
             corrupt: false,
+            in_pieces: false,
             flow: None,
             listener: None,
         };
@@ -192,10 +195,22 @@ impl Script {
     }
 
     pub(super) fn inject_bytes(&mut self, bytes: &[u8]) {
-        let mut frame = self.stack.pool().alloc().unwrap();
-        assert_eq!(frame.extend_from_slice(bytes), bytes.len());
         let mut burst = RxBurst::new();
-        burst.push(frame, RxMeta::default()).unwrap();
+        let pieces = if self.in_pieces && bytes[12..14] == [8, 0] {
+            let headers = 34 + usize::from(bytes[46] >> 4) * 4;
+            std::vec![&bytes[..headers], &bytes[headers..]]
+        } else {
+            std::vec![bytes]
+        };
+        for (index, piece) in pieces.iter().enumerate() {
+            let mut frame = self.stack.pool().alloc().unwrap();
+            assert_eq!(frame.extend_from_slice(piece), piece.len());
+            let meta = RxMeta {
+                continues: index + 1 < pieces.len(),
+                ..RxMeta::default()
+            };
+            burst.push(frame, meta).unwrap();
+        }
         self.stack.input(self.now, &mut burst);
         self.run();
     }
