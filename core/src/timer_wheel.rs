@@ -109,15 +109,18 @@ impl TimerWheel {
     /// before its time has come.
     #[inline]
     pub(crate) fn arm(&mut self, id: u32, at: Instant) {
+        let Some(link) = self.links.get(id as usize) else {
+            return;
+        };
+        if link.place_tick != 0 && link.tick() << TICK_BITS <= at.as_nanos() {
+            return;
+        }
         // Rounded up, so nothing fires early.
         let tick = at
             .as_nanos()
             .div_ceil(1 << TICK_BITS)
             .min(LAST_TICK)
             .max(self.now);
-        let Some(link) = self.links.get(id as usize) else {
-            return;
-        };
         if link.place_tick != 0 {
             if link.tick() <= tick {
                 return;

@@ -392,16 +392,11 @@ impl Tcb<'_> {
     /// The earliest of this flow's timers.
     #[inline]
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let due = |at: Instant| {
-            if at == Instant::ZERO {
-                Instant::FAR_FUTURE
-            } else {
-                at
-            }
-        };
+        // Zero is off; one less than zero is later than all.
+        let due = |at: Instant| at.as_nanos().wrapping_sub(1);
         let earliest = due(self.hot.rtx_at)
             .min(due(self.hot.ack_at))
             .min(due(self.cold.misc_at));
-        (earliest != Instant::FAR_FUTURE).then_some(earliest)
+        (earliest != u64::MAX).then(|| Instant::from_nanos(earliest + 1))
     }
 }
