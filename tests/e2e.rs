@@ -1,0 +1,194 @@
+//! The programs of `unikernels/` against Linux's TCP/IP: as images under the
+//! bundled tender and under Solo5's own, and as Linux programs over a TAP.
+//!
+//! Each test runs in a network namespace of its own, which `unshare` makes and
+//! which vanishes with it, with a TAP device and one server inside. What cannot
+//! run on a machine says so in a line `skipped: why`. The figures that are
+//! printed are there to be read; no test depends on them.
+
+#[path = "e2e/checks.rs"]
+mod checks;
+#[path = "e2e/host.rs"]
+mod host;
+#[path = "e2e/http.rs"]
+mod http;
+#[path = "e2e/namespace.rs"]
+mod namespace;
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener};
+use std::process::Command;
+
+use host::{Host, Running, THEIRS};
+use namespace::{Skip, isolated};
+
+/// All that `services` is to do, on `host`.
+fn services(host: &Host) -> Result<(), Skip> {
+    let (server, boot) = host.services()?;
+    println!("{host}: first reply {boot:?} after its start");
+    checks::ping_of_every_size();
+    checks::udp_echo_of_every_size();
+    checks::refused_ports();
+    checks::daytime();
+    checks::chargen(20 << 20);
+    http::keep_alive_and_pipelining();
+    checks::bulk_echo(100_000_000);
+    checks::discard(100_000_000);
+    checks::connections_at_once(1000);
+    checks::nothing_held_for_ever();
+    drop(server);
+    Ok(())
+}
+
+#[test]
+fn services_under_the_bundled_tender() {
+    isolated("services_under_the_bundled_tender", || {
+        services(&Host::bundled_tender()?)
+    });
+}
+
+#[test]
+fn services_under_solo5_spt() {
+    isolated("services_under_solo5_spt", || services(&Host::solo5_spt()?));
+}
+
+#[test]
+fn services_on_linux() {
+    isolated("services_on_linux", || services(&Host::linux()?));
+}
+
+#[test]
+fn http_with_curl() {
+    isolated("http_with_curl", || {
+        namespace::need("curl")?;
+        for host in Host::all() {
+            let _server = host.services()?;
+            http::curl();
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn http_with_wrk() {
+    isolated("http_with_wrk", || {
+        namespace::need("wrk")?;
+        for host in Host::all() {
+            let _server = host.services()?;
+            println!("{host}: {}", http::wrk());
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn wrong_arguments_are_told() {
+    isolated("wrong_arguments_are_told", || {
+        for host in Host::all() {
+            for (arguments, code, says) in [
+                (&["--help"][..], 0, "--ipv4-gateway"),
+                (&[], 64, "services: --ipv4"),
+                (&["--ipv4=10.0.0.2/33"], 64, "10.0.0.2/33"),
+                (&["--ipv4=10.0.0.2/24", "--frob"], 64, "--frob"),
+                (&["--ipv4=10.0.0.2/24", "extra"], 64, "extra"),
+            ] {
+                let (found, text) = host.run("services", arguments).finish();
+                assert_eq!(found, Some(code), "{host} {arguments:?}: {text}");
+                assert!(text.contains(says), "{host} {arguments:?}: {text}");
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn echo_server_serves_linux() {
+    isolated("echo_server_serves_linux", || {
+        for host in Host::spt() {
+            let server = host.run("echo", &["--ipv4=10.0.0.2/24", "--limit=2", "server"]);
+            for length in [0, 10_000_000] {
+                checks::echo(host::connect(9000), checks::full_segments(length));
+            }
+            let (code, text) = server.finish();
+            assert_eq!(code, Some(0), "{host}: {text}");
+            assert!(text.contains(" copied_bytes=0"), "{host}: {text}");
+        }
+        Ok(())
+    });
+}
+
+/// A server in Linux that changes byte `wrong`, if any.
+fn linux_echo(listener: &TcpListener, wrong: Option<usize>) {
+    let (mut flow, _) = listener.accept().expect("a client");
+    let (mut at, mut buffer) = (0, vec![0; 1 << 16]);
+    loop {
+        let count = flow.read(&mut buffer).expect("readable");
+        if count == 0 {
+            break;
+        }
+        if let Some(byte) = wrong.and_then(|wrong| buffer[..count].get_mut(wrong.wrapping_sub(at)))
+        {
+            *byte ^= 1;
+        }
+        at += count;
+        flow.write_all(&buffer[..count]).expect("writable");
+    }
+    flow.shutdown(Shutdown::Write).expect("open");
+}
+
+#[test]
+fn echo_client_checks_what_linux_sends() {
+    isolated("echo_client_checks_what_linux_sends", || {
+        for host in Host::spt() {
+            let listener = TcpListener::bind((THEIRS, 7000)).expect("the port is free");
+            for (wrong, code, says) in [
+                (None, 0, "5000000 bytes came back intact"),
+                (Some(4_999_999), 1, "not what was sent"),
+            ] {
+                let there = format!("{THEIRS}:7000");
+                let arguments = ["--ipv4=10.0.0.2/24", "client", &there, "5000000"];
+                let client = host.run("echo", &arguments);
+                linux_echo(&listener, wrong);
+                let (found, text) = client.finish();
+                assert_eq!(found, Some(code), "{host}: {text}");
+                assert!(text.contains(says), "{host}: {text}");
+            }
+            drop(listener);
+            let nobody = format!("{THEIRS}:7001");
+            let (code, text) = host
+                .run("echo", &["--ipv4=10.0.0.2/24", "client", &nobody])
+                .finish();
+            assert_eq!(code, Some(1), "{host}: {text}");
+            assert!(text.contains("refused"), "{host}: {text}");
+        }
+        Ok(())
+    });
+}
+
+/// Two images, each other's peers: needs no TAP.
+#[test]
+fn echo_images_on_a_wire() {
+    isolated("echo_images_on_a_wire", || {
+        let tender = host::tender();
+        let image = host::image("echo");
+        let path = host::temporary("wire");
+        let start = |arguments: &[&str]| {
+            let mut command = Command::new(&tender);
+            command
+                .arg("--mem=64")
+                .arg(format!("--net:service=wire:{}", path.display()))
+                .arg(&image)
+                .args(arguments);
+            Running::start(command)
+        };
+        let server = start(&["--ipv4=10.0.0.2/24", "--limit=1", "server"]);
+        let client = start(&["--ipv4=10.0.0.3/24", "client", "10.0.0.2", "50000000"]);
+        let (code, text) = client.finish();
+        assert_eq!(code, Some(0), "{text}");
+        assert!(text.contains("50000000 bytes came back intact"), "{text}");
+        let (code, text) = server.finish();
+        assert_eq!(code, Some(0), "{text}");
+        assert!(text.contains(" copied_bytes=0"), "{text}");
+        Ok(())
+    });
+}

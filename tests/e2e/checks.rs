@@ -1,0 +1,260 @@
+//! What Linux's TCP, UDP and ICMP find the services to do.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use super::host::{OURS, connect};
+use super::http::counter;
+
+/// Most UDP payload in one packet of 1500 bytes, and most of an ICMP echo.
+const DATAGRAM: usize = 1472;
+const SECOND: Duration = Duration::from_secs(1);
+const MB: f64 = 1e6;
+
+/// A stream that repeats itself after a prime number of bytes, so that no
+/// segment that is lost, doubled or swapped goes unseen.
+struct Pattern(Vec<u8>);
+
+impl Pattern {
+    const PERIOD: usize = 1_000_003;
+    /// Whole segments, be they of 1448 bytes, as with timestamps, or of 1460.
+    const PIECE: usize = 1448 / 4 * 1460;
+
+    fn new() -> Self {
+        // Steele, Lea, Flood: SplitMix64.
+        let mut state = 0_u64;
+        let mut bytes = Vec::with_capacity(Self::PERIOD + Self::PIECE + 8);
+        while bytes.len() < Self::PERIOD {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            bytes.extend_from_slice(&(mixed ^ (mixed >> 31)).to_le_bytes());
+        }
+        bytes.truncate(Self::PERIOD);
+        bytes.extend_from_within(..Self::PIECE);
+        Self(bytes)
+    }
+
+    /// `len` bytes, at most a piece, from offset `at` of the stream on.
+    fn at(&self, at: usize, len: usize) -> &[u8] {
+        let start = at % Self::PERIOD;
+        &self.0[start..start + len]
+    }
+
+    /// In full segments (`TCP_CORK`), the last one aside.
+    fn send(&self, mut flow: &TcpStream, length: usize) {
+        SockRef::from(flow).set_tcp_cork(true).expect("settable");
+        let mut at = 0;
+        while at < length {
+            let piece = self.at(at, Self::PIECE.min(length - at));
+            flow.write_all(piece).expect("writable");
+            at += piece.len();
+        }
+        flow.shutdown(Shutdown::Write).expect("open");
+    }
+
+    /// Reads to the end of the stream; every byte has to be right.
+    fn compare(&self, mut flow: &TcpStream, length: usize) {
+        let (mut at, mut buffer) = (0, vec![0; Self::PIECE]);
+        loop {
+            let count = flow.read(&mut buffer).expect("readable");
+            if count == 0 {
+                break;
+            }
+            // Compared as slices: a difference at 100 MB is not to be printed.
+            let intact = buffer[..count] == *self.at(at, count);
+            assert!(intact, "wrong bytes behind byte {at}");
+            at += count;
+        }
+        assert_eq!(at, length, "bytes that came back");
+    }
+}
+
+fn rate(length: usize, start: Instant) -> String {
+    let took = start.elapsed();
+    let rate = length as f64 / MB / took.as_secs_f64();
+    format!("{} MB in {took:.2?}, {rate:.0} MB/s", length / 1_000_000)
+}
+
+/// Sends `length` bytes and takes them back at the same time.
+pub(crate) fn echo(flow: TcpStream, length: usize) {
+    let (pattern, start) = (Pattern::new(), Instant::now());
+    thread::scope(|scope| {
+        scope.spawn(|| pattern.send(&flow, length));
+        pattern.compare(&flow, length);
+    });
+    if length > 0 {
+        println!("echo: {} each way, intact", rate(length, start));
+    }
+}
+
+/// Runs `work`, for which no byte of payload may be copied.
+fn without_copy(work: impl FnOnce()) {
+    let before = counter("copied-bytes");
+    work();
+    assert_eq!(counter("copied-bytes") - before, 0, "bytes copied");
+}
+
+/// Only short segments are copied: a `length` that ends in a full one.
+pub(crate) fn full_segments(length: usize) -> usize {
+    length.next_multiple_of(Pattern::PIECE)
+}
+
+pub(crate) fn bulk_echo(length: usize) {
+    without_copy(|| echo(connect(7), full_segments(length)));
+}
+
+pub(crate) fn discard(length: usize) {
+    without_copy(|| {
+        let (pattern, start, flow) = (Pattern::new(), Instant::now(), connect(9));
+        pattern.send(&flow, full_segments(length));
+        // All that was sent has been taken when the end comes back.
+        pattern.compare(&flow, 0);
+        println!("discard: {}", rate(length, start));
+    });
+}
+
+/// RFC 867; the time is Linux's, too.
+pub(crate) fn daytime() {
+    let date = || {
+        let date = Command::new("date")
+            .args(["-u", "+%Y-%m-%d %H:%M:%S UTC"])
+            .output();
+        String::from_utf8(date.expect("date runs").stdout).expect("text")
+    };
+    let before = date();
+    let mut line = String::new();
+    connect(13).read_to_string(&mut line).expect("a line");
+    let after = date();
+    assert!(line.ends_with("UTC\r\n") && line.len() == 25, "{line:?}");
+    let now = line.trim_end();
+    assert!(
+        before.trim_end() <= now && now <= after.trim_end(),
+        "{now} is not between {before} and {after}"
+    );
+}
+
+/// RFC 864: 72 of the 95 printable characters on a line, the first of each
+/// line one further on.
+pub(crate) fn chargen(length: usize) {
+    let start = Instant::now();
+    let mut text = vec![0; length];
+    connect(19).read_exact(&mut text).expect("endless");
+    println!("chargen: {}", rate(length, start));
+    for (number, line) in text.chunks_exact(74).enumerate() {
+        let right = (0..72).map(|column| b' ' + ((number + column) % 95) as u8);
+        assert!(
+            line.iter().copied().eq(right.chain(*b"\r\n")),
+            "line {number}: {:?}",
+            String::from_utf8_lossy(line)
+        );
+    }
+}
+
+pub(crate) fn udp_echo_of_every_size() {
+    let pattern = Pattern::new();
+    let socket = udp(7);
+    let mut answer = [0; DATAGRAM + 1];
+    for size in 0..=DATAGRAM {
+        socket.send(pattern.at(size, size)).expect("sent");
+        let count = socket
+            .recv(&mut answer)
+            .unwrap_or_else(|error| panic!("UDP echo of {size} bytes: {error}"));
+        let intact = answer[..count] == *pattern.at(size, size);
+        assert!(intact, "UDP echo of {size} bytes: {count} came");
+    }
+}
+
+fn udp(port: u16) -> UdpSocket {
+    let socket = UdpSocket::bind("10.0.0.1:0").expect("a port is free");
+    socket.connect((OURS, port)).expect("connected");
+    socket.set_read_timeout(Some(SECOND)).expect("settable");
+    socket
+}
+
+/// TCP resets, UDP has the ICMP error sent (RFC 1122, 4.1.3.1).
+pub(crate) fn refused_ports() {
+    let refused = TcpStream::connect_timeout(&SocketAddr::from((OURS, 8)), SECOND);
+    assert_eq!(
+        refused.expect_err("nobody listens").kind(),
+        ErrorKind::ConnectionRefused
+    );
+    let socket = udp(8);
+    socket.send(b"anybody?").expect("sent");
+    assert_eq!(
+        socket.recv(&mut [0; 16]).expect_err("nobody is").kind(),
+        ErrorKind::ConnectionRefused
+    );
+}
+
+/// Echo requests of every size that fits in a packet.
+pub(crate) fn ping_of_every_size() {
+    const ECHO_REQUEST: u8 = 8;
+    let kind = (Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4));
+    let socket = Socket::new(kind.0, kind.1, kind.2).expect("root here");
+    socket
+        .connect(&SocketAddr::from((OURS, 0)).into())
+        .expect("connected");
+    socket.set_read_timeout(Some(SECOND)).expect("settable");
+    let pattern = Pattern::new();
+    let mut times = Vec::with_capacity(DATAGRAM + 1);
+    for size in 0..=DATAGRAM {
+        let number = u16::try_from(size).expect("small").to_be_bytes();
+        let head = [ECHO_REQUEST, 0, 0, 0, 0x70, 0x77, number[0], number[1]];
+        let mut request = [&head[..], pattern.at(size, size)].concat();
+        let check = pollwire::offload::Sum::of(&request).finish().to_be_bytes();
+        request[2..4].copy_from_slice(&check);
+        let start = Instant::now();
+        socket.send(&request).expect("sent");
+        while !answers(&socket, &request) {
+            assert!(start.elapsed() < SECOND, "ping of {size} bytes");
+        }
+        times.push(start.elapsed());
+    }
+    times.sort_unstable();
+    println!(
+        "ping: 0 to {DATAGRAM} bytes, median {:?}",
+        times[DATAGRAM / 2]
+    );
+}
+
+/// Whether the next ICMP message is the reply to `request`, all of it.
+fn answers(socket: &Socket, request: &[u8]) -> bool {
+    const IP_HEADER: usize = 20;
+    let mut packet = [0; IP_HEADER + 8 + DATAGRAM + 1];
+    let count = (&*socket).read(&mut packet).expect("an ICMP message");
+    let reply = &packet[..count][IP_HEADER..];
+    // Type 0, and another checksum; identifier, number and payload come back.
+    reply.starts_with(&[0, 0]) && reply[4..] == request[4..]
+}
+
+/// `count` connections, all open, each of which echoes.
+pub(crate) fn connections_at_once(count: u32) {
+    let start = Instant::now();
+    let flows: Vec<TcpStream> = (0..count).map(|_| connect(7)).collect();
+    for (number, mut flow) in (0..count).zip(&flows) {
+        flow.write_all(&number.to_be_bytes()).expect("writable");
+    }
+    for (number, mut flow) in (0..count).zip(&flows) {
+        let mut answer = [0; 4];
+        flow.read_exact(&mut answer).expect("readable");
+        assert_eq!(u32::from_be_bytes(answer), number);
+    }
+    let open = counter("flows-in-use");
+    assert!(open >= u64::from(count), "{open} flows are in use");
+    println!("{count} connections, each echoing: {:.2?}", start.elapsed());
+}
+
+/// When all have gone, nothing is held but what answers this question.
+pub(crate) fn nothing_held_for_ever() {
+    let start = Instant::now();
+    while counter("frames-in-use") > 4 {
+        assert!(start.elapsed() < 5 * SECOND, "frames stay in use");
+        thread::sleep(Duration::from_millis(50));
+    }
+}

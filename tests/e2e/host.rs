@@ -1,0 +1,263 @@
+//! What the programs run on, and the programs as they run.
+
+use std::env;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Once;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::namespace::{INSIDE, Skip, find};
+
+/// The program's address.
+pub(crate) const OURS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+/// Linux's address.
+pub(crate) const THEIRS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+const TAP: &str = "tap0";
+
+/// Nothing on a TAP takes longer, loss aside, of which there is none.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Makes the TAP device of this namespace.
+pub(crate) fn make_tap() -> Result<(), Skip> {
+    for arguments in [
+        "link set lo up",
+        "tuntap add tap0 mode tap",
+        "address add 10.0.0.1/24 dev tap0",
+        "link set tap0 up",
+    ] {
+        let output = Command::new("ip").args(arguments.split(' ')).output();
+        let output = output.expect("ip runs");
+        if !output.status.success() {
+            let why = String::from_utf8_lossy(&output.stderr);
+            return Err(Skip(format!("no TAP: ip {arguments}: {}", why.trim())));
+        }
+    }
+    Ok(())
+}
+
+/// Where a program runs.
+pub(crate) enum Host {
+    /// As spt image, under a tender.
+    Tender { name: &'static str, tender: PathBuf },
+    /// As Linux process.
+    Linux,
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tender { name, .. } => f.write_str(name),
+            Self::Linux => f.write_str("Linux"),
+        }
+    }
+}
+
+impl Host {
+    pub(crate) fn bundled_tender() -> Result<Self, Skip> {
+        Ok(Self::Tender {
+            name: "bundled tender",
+            tender: tender(),
+        })
+    }
+
+    /// Solo5's own tender, from the environment's `SOLO5_SPT` or the path.
+    pub(crate) fn solo5_spt() -> Result<Self, Skip> {
+        let named = env::var_os("SOLO5_SPT").map(PathBuf::from);
+        let why = "solo5-spt is not in PATH, nor named by SOLO5_SPT";
+        let tender = named.or_else(|| find("solo5-spt"));
+        Ok(Self::Tender {
+            name: "solo5-spt",
+            tender: tender.ok_or_else(|| Skip(why.to_owned()))?,
+        })
+    }
+
+    pub(crate) fn linux() -> Result<Self, Skip> {
+        Ok(Self::Linux)
+    }
+
+    /// Those hosts of images that there are.
+    pub(crate) fn spt() -> Vec<Self> {
+        let mut found = Vec::new();
+        for host in [Self::bundled_tender(), Self::solo5_spt()] {
+            match host {
+                Ok(host) => found.push(host),
+                Err(Skip(why)) => println!("not under Solo5's own tender: {why}"),
+            }
+        }
+        found
+    }
+
+    /// Those that there are.
+    pub(crate) fn all() -> Vec<Self> {
+        let mut found = Self::spt();
+        found.push(Self::Linux);
+        found
+    }
+
+    /// Starts `program` with `arguments`.
+    pub(crate) fn run(&self, program: &str, arguments: &[&str]) -> Running {
+        let command = match self {
+            Self::Tender { tender, .. } => {
+                let mut command = Command::new(tender);
+                command
+                    .args(["--mem=64", &format!("--net:service={TAP}"), "--"])
+                    .arg(image(program));
+                command
+            }
+            Self::Linux => Command::new(target().join("release/examples").join(program)),
+        };
+        let mut command = command;
+        command.args(arguments);
+        if matches!(self, Self::Linux) {
+            command.arg(format!("--tap={TAP}"));
+        }
+        Running::start(command)
+    }
+
+    /// Starts `services`, and tells how long it took to the first reply.
+    pub(crate) fn services(&self) -> Result<(Running, Duration), Skip> {
+        let start = Instant::now();
+        let server = self.run("services", &["--ipv4=10.0.0.2/24"]);
+        server.wait_for("10.0.0.2/24");
+        let socket = UdpSocket::bind((THEIRS, 0)).expect("a port is free");
+        let wait = Duration::from_millis(20);
+        socket.set_read_timeout(Some(wait)).expect("settable");
+        loop {
+            // The TAP has no carrier before the program has opened it.
+            let _unreachable = socket.send_to(b"ready?", (OURS, 7));
+            if socket.recv(&mut [0; 16]).is_ok() {
+                return Ok((server, start.elapsed()));
+            }
+            assert!(start.elapsed() < PATIENCE, "{}", server.text());
+        }
+    }
+}
+
+/// Connects to the program as soon as it listens.
+pub(crate) fn connect(port: u16) -> TcpStream {
+    let start = Instant::now();
+    loop {
+        match TcpStream::connect((OURS, port)) {
+            Ok(flow) => {
+                for set in [TcpStream::set_read_timeout, TcpStream::set_write_timeout] {
+                    set(&flow, Some(PATIENCE)).expect("settable");
+                }
+                return flow;
+            }
+            Err(error) if start.elapsed() > PATIENCE => panic!("port {port}: {error}"),
+            Err(_) => thread::sleep(Duration::from_millis(5)),
+        }
+    }
+}
+
+/// A program as it runs; killed when dropped.
+pub(crate) struct Running {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Running {
+    pub(crate) fn start(mut command: Command) -> Self {
+        let log = temporary("log");
+        let file = File::create(&log).expect("writable");
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().expect("a descriptor is free"))
+            .stderr(file)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        Self { child, log }
+    }
+
+    /// What it has printed.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// Waits until it has printed `part`.
+    fn wait_for(&self, part: &str) {
+        let start = Instant::now();
+        while !self.text().contains(part) {
+            assert!(start.elapsed() < PATIENCE, "no {part}: {}", self.text());
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Waits for its end: exit code and output.
+    pub(crate) fn finish(mut self) -> (Option<i32>, String) {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                return (status.code(), self.text());
+            }
+            assert!(start.elapsed() < 3 * PATIENCE, "no end: {}", self.text());
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ended = self.child.kill();
+        let _status = self.child.wait();
+        if thread::panicking() {
+            eprintln!("{}", self.text());
+        }
+        let _gone = fs::remove_file(&self.log);
+    }
+}
+
+/// A path that nothing else uses.
+pub(crate) fn temporary(name: &str) -> PathBuf {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let unique = NEXT.fetch_add(1, Ordering::Relaxed);
+    let run = env::var(INSIDE).expect("in a namespace");
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("e2e-{run}-{unique}.{name}"));
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => panic!("{path:?}: {error}"),
+        _ => path,
+    }
+}
+
+fn target() -> &'static Path {
+    let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    tmp.parent().expect("a target directory")
+}
+
+/// Builds all programs, once. Not for the inside of a namespace, from where
+/// cargo reaches no registry.
+pub(crate) fn build() {
+    static BUILT: Once = Once::new();
+    BUILT.call_once(|| {
+        for arguments in [
+            "xtask image services --abi spt",
+            "xtask image echo --abi spt",
+            "build --quiet --release --example services",
+        ] {
+            let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+                .args(arguments.split(' '))
+                .current_dir(env!("CARGO_MANIFEST_DIR"))
+                .env("CARGO_TARGET_DIR", target())
+                .status()
+                .expect("cargo runs");
+            assert!(status.success(), "cargo {arguments}");
+        }
+    });
+}
+
+/// The image of `program`.
+pub(crate) fn image(program: &str) -> PathBuf {
+    target().join("images").join(format!("{program}.spt"))
+}
+
+/// The bundled tender, which building an image builds too.
+pub(crate) fn tender() -> PathBuf {
+    target().join("debug/pollwire-tender")
+}

@@ -1,0 +1,109 @@
+//! A network namespace for each test, and skipping aloud.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::{self, Command};
+use std::sync::{Mutex, PoisonError};
+
+use super::host;
+
+/// Set in the copy of this process that runs in the namespace: the number of
+/// this process.
+pub(crate) const INSIDE: &str = "POLLWIRE_E2E_INSIDE";
+/// No test takes longer than this.
+const SECONDS: &str = "120";
+
+/// Why a test cannot run on this machine.
+#[derive(Debug)]
+pub(crate) struct Skip(pub(crate) String);
+
+/// Runs `body` as test `name` in a network namespace with a TAP device in it,
+/// as process 1 of a process namespace: nothing that it starts outlives it.
+pub(crate) fn isolated(name: &str, body: impl FnOnce() -> Result<(), Skip>) {
+    if env::var_os(INSIDE).is_some() {
+        // Ends the line that the harness has begun.
+        println!();
+        if let Err(Skip(why)) = host::make_tap().and_then(|()| body()) {
+            println!("skipped: {why}");
+        }
+        return;
+    }
+    if let Err(Skip(why)) = enter(name) {
+        println!("skipped: {why}");
+    }
+}
+
+/// Runs this test again where it may do as it likes.
+fn enter(name: &str) -> Result<(), Skip> {
+    /// Tests share two cores and build the same programs: one at a time.
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    for tool in ["unshare", "timeout", "ip"] {
+        need(tool)?;
+    }
+    let flags = flags()?;
+    host::build();
+    let output = Command::new("timeout")
+        .args(["--signal=KILL", SECONDS, "unshare"])
+        .args(flags)
+        // A thousand connections take a descriptor each.
+        .args(["sh", "-c", "ulimit -n 4096 || :; exec \"$0\" \"$@\""])
+        .arg(env::current_exe().expect("known"))
+        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .env(INSIDE, process::id().to_string())
+        .output()
+        .expect("timeout runs");
+    print!("{}", indented(&output.stdout));
+    eprint!("{}", indented(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}: {}",
+        name,
+        match output.status.code() {
+            None | Some(137) => format!("not done after {SECONDS} s"),
+            Some(code) => format!("exit code {code}"),
+        }
+    );
+    Ok(())
+}
+
+/// Without the inner harness's own lines, which would be counted twice.
+fn indented(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes)
+        .lines()
+        .filter(|line| !["", "ok", "FAILED", "failures:"].contains(line))
+        .filter(|line| !line.starts_with("running ") && !line.starts_with("test "))
+        .map(|line| format!("  {line}\n"))
+        .collect()
+}
+
+/// How this user can have a namespace: root, or a user namespace.
+fn flags() -> Result<Vec<&'static str>, Skip> {
+    let mut why = String::new();
+    for user in [&[][..], &["--user", "--map-root-user"]] {
+        let flags = [user, &["--net", "--pid", "--fork", "--kill-child"]].concat();
+        let probe = Command::new("unshare").args(&flags).arg("true").output();
+        let probe = probe.expect("unshare runs");
+        if probe.status.success() {
+            return Ok(flags);
+        }
+        why = String::from_utf8_lossy(&probe.stderr).trim().to_owned();
+    }
+    Err(Skip(format!("no network namespace: {why}")))
+}
+
+/// Where `program` is.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path)
+        .map(|directory| directory.join(program))
+        .find(|file| file.is_file())
+}
+
+/// Skips without `program`.
+pub(crate) fn need(program: &str) -> Result<(), Skip> {
+    match find(program) {
+        Some(_) => Ok(()),
+        None => Err(Skip(format!("{program} is not installed"))),
+    }
+}
