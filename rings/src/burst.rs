@@ -110,7 +110,7 @@ impl RxBurst {
 
     /// Takes all frames out, oldest first.
     #[inline]
-    pub fn drain(&mut self) -> impl Iterator<Item = RxFrame> + '_ {
+    pub fn drain(&mut self) -> RxDrain<'_> {
         RxDrain { burst: self }
     }
 
@@ -158,8 +158,26 @@ impl fmt::Debug for RxBurst {
     }
 }
 
-struct RxDrain<'a> {
+/// What [`RxBurst::drain`] takes out. Whatever is left in the end is dropped.
+#[derive(Debug)]
+pub struct RxDrain<'a> {
     burst: &'a mut RxBurst,
+}
+
+impl RxDrain<'_> {
+    /// The next frame, left where it is.
+    #[must_use]
+    #[inline]
+    pub fn peek(&self) -> Option<&RxFrame> {
+        if self.burst.head >= self.burst.tail {
+            return None;
+        }
+        // SAFETY: `head < tail`, so the place lies in the array and holds a
+        // frame.
+        let place = unsafe { self.burst.frames.get_unchecked(self.burst.head) };
+        // SAFETY: as above.
+        Some(unsafe { place.assume_init_ref() })
+    }
 }
 
 impl Iterator for RxDrain<'_> {

@@ -15,7 +15,7 @@ use pollwire_rings::{Caps, Instant};
 pub use cidr::{Ipv4Cidr, ParseCidrError};
 
 use crate::Config;
-use crate::wire::MacAddr;
+use crate::wire::{MacAddr, UnicastV4};
 use arp::Announcer;
 pub(crate) use neighbor::{Neighbors, Resolution};
 pub(crate) use pending::{Pending, PendingQueue};
@@ -84,6 +84,20 @@ impl Interface {
         self.addresses
             .iter()
             .position(|own| own.address() == address)
+    }
+
+    /// Whether a packet from `src` to `dst` is from another host to this one and
+    /// no other: what most packets are. Those that are not may be fine still.
+    #[inline]
+    pub(crate) fn is_exchange(&self, src: Ipv4Addr, dst: Ipv4Addr) -> bool {
+        let mut ours = false;
+        for own in &self.addresses {
+            if own.address() == src || own.broadcast() == Some(src) {
+                return false;
+            }
+            ours |= own.address() == dst;
+        }
+        ours && UnicastV4::new(src).is_some()
     }
 
     /// Whether `address` means all hosts of the link or of one of our subnets.

@@ -10,3 +10,4 @@ mod tests;
 pub(crate) use icmp::Icmp;
 pub(crate) use meta::IpMeta;
 pub(crate) use outbox::Outbox;
+pub(crate) use output::header;

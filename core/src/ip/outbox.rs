@@ -49,6 +49,17 @@ impl Outbox {
         Ok(())
     }
 
+    /// Adds a packet of one piece; the caller asked whether there is
+    /// [room](Self::is_full).
+    #[inline]
+    pub(crate) fn push_whole(&mut self, frame: FrameRef, meta: TxMeta) {
+        self.packets.push_back(Outgoing {
+            head: frame,
+            payload: None,
+            meta,
+        });
+    }
+
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.packets.is_empty()
@@ -64,16 +75,19 @@ impl Outbox {
     #[inline]
     pub(crate) fn drain_into(&mut self, tx: &mut TxBurst) -> bool {
         // A packet has at most two pieces.
-        while tx.has_room(2) {
+        while !self.packets.is_empty() && tx.has_room(2) {
             let Some(packet) = self.packets.pop_front() else {
-                return false;
+                break;
             };
             // There is room: nothing comes back.
-            drop(tx.push_piece(packet.head));
-            if let Some(payload) = packet.payload {
-                drop(tx.push_piece(payload));
+            match packet.payload {
+                None => drop(tx.push(packet.head, packet.meta)),
+                Some(payload) => {
+                    drop(tx.push_piece(packet.head));
+                    drop(tx.push_piece(payload));
+                    tx.seal(packet.meta);
+                }
             }
-            tx.seal(packet.meta);
         }
         !self.packets.is_empty()
     }

@@ -75,24 +75,7 @@ impl Stack {
             Ok(total) if total <= most => total,
             _ => return Err(DropReason::SendTooLong),
         };
-        let header = Ipv4Header {
-            version_ihl: Ipv4Header::VERSION_IHL_PLAIN,
-            tos: 0,
-            total_len: U16::new(total_len),
-            // RFC 6864, 4.1: "Originating sources MAY set the IPv4 ID field of
-            // atomic datagrams to any value."
-            ident: U16::ZERO,
-            flags_fragment: U16::new(DONT_FRAGMENT),
-            ttl: if dst.is_multicast() {
-                TTL_MULTICAST
-            } else {
-                TTL
-            },
-            protocol,
-            checksum: U16::ZERO,
-            src: src.octets(),
-            dst: dst.octets(),
-        };
+        let header = header(protocol, src, dst, total_len);
         prepend(&mut packet, &header.to_bytes())?;
         self.counters.inc(Counter::Ipv4Out);
         self.send_via_next_hop(now, dst, packet)
@@ -182,6 +165,28 @@ impl Stack {
         };
         let header = EthernetHeader::new(mac, self.iface.mac(), ETHERTYPE_IPV4);
         Some((header.to_bytes(), self.iface.generation()))
+    }
+}
+
+/// The IPv4 header of a packet of `total_len` bytes, its checksum left out.
+pub(crate) fn header(protocol: u8, src: Ipv4Addr, dst: Ipv4Addr, total_len: u16) -> Ipv4Header {
+    Ipv4Header {
+        version_ihl: Ipv4Header::VERSION_IHL_PLAIN,
+        tos: 0,
+        total_len: U16::new(total_len),
+        // RFC 6864, 4.1: "Originating sources MAY set the IPv4 ID field of
+        // atomic datagrams to any value."
+        ident: U16::ZERO,
+        flags_fragment: U16::new(DONT_FRAGMENT),
+        ttl: if dst.is_multicast() {
+            TTL_MULTICAST
+        } else {
+            TTL
+        },
+        protocol,
+        checksum: U16::ZERO,
+        src: src.octets(),
+        dst: dst.octets(),
     }
 }
 

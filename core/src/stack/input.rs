@@ -17,6 +17,9 @@ use crate::wire::ipv4::{self, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP};
 use crate::wire::{ETHERNET_HEADER, EthernetHeader, IPV4_HEADER, Ipv4Header, UnicastV4};
 use crate::{Counter, DropReason};
 
+/// Where an Ethernet frame holds the protocol that its IPv4 header names.
+const PROTOCOL_AT: usize = ETHERNET_HEADER + 9;
+
 /// The one group that every host belongs to (RFC 1112, 7.2).
 const ALL_HOSTS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1);
 
@@ -25,36 +28,52 @@ impl Stack {
     /// application; the burst is empty afterwards.
     pub fn input(&mut self, now: Instant, burst: &mut RxBurst) {
         self.set_now(now);
-        let mut first: Option<RxFrame> = None;
-        let mut verdict = Ok(());
         let mut pieces = burst.drain();
-        loop {
-            // Within a packet of several pieces nothing else is expected.
-            let next = match first {
-                None => self.input_expected(now, &mut pieces),
-                Some(_) => pieces.next(),
+        while let Some(next) = pieces.peek() {
+            // What IPv4 without options carries; anything else is found out
+            // about below.
+            let odd = match next.frame.get(PROTOCOL_AT) {
+                Some(&PROTOCOL_TCP) => self.input_expected(now, &mut pieces),
+                Some(&PROTOCOL_UDP) => self.udp_expected(&mut pieces),
+                _ => pieces.next(),
             };
-            let Some(piece) = next else { break };
-            let more = piece.meta.continues;
+            let Some(piece) = odd else { break };
             self.counters
                 .add(Counter::BytesIn, piece.frame.len() as u64);
-            match first {
-                None => first = Some(piece),
-                Some(_) if self.rx_rest.is_full() => verdict = Err(DropReason::TooManyPieces),
-                Some(_) => self.rx_rest.push(piece.frame),
-            }
-            if more {
-                continue;
-            }
-            if let Some(packet) = first.take() {
-                self.on_packet(now, packet, core::mem::replace(&mut verdict, Ok(())));
+            if piece.meta.continues {
+                self.on_pieces(now, piece, &mut pieces);
+            } else {
+                self.on_packet(now, piece, Ok(()));
             }
         }
-        drop(pieces);
-        // The device promised a piece that did not come with the burst.
-        if let Some(packet) = first.take() {
-            self.on_packet(now, packet, Err(DropReason::PieceMissing));
+    }
+
+    /// Takes a packet of several pieces.
+    #[inline(never)]
+    fn on_pieces(
+        &mut self,
+        now: Instant,
+        first: RxFrame,
+        pieces: &mut impl Iterator<Item = RxFrame>,
+    ) {
+        // Unless one comes that does not continue, the device promised a piece
+        // that is not in the burst.
+        let mut verdict = Err(DropReason::PieceMissing);
+        let mut too_many = false;
+        for piece in pieces {
+            self.counters
+                .add(Counter::BytesIn, piece.frame.len() as u64);
+            too_many |= self.rx_rest.try_push(piece.frame).is_err();
+            if !piece.meta.continues {
+                verdict = if too_many {
+                    Err(DropReason::TooManyPieces)
+                } else {
+                    Ok(())
+                };
+                break;
+            }
         }
+        self.on_packet(now, first, verdict);
     }
 
     /// Takes one packet, unless its pieces were at fault already; the only

@@ -108,7 +108,7 @@ impl Stack {
             return Err(error.into());
         }
         let datagram = socket.pop().ok_or(Error::WouldBlock)?;
-        Ok((datagram.payload, datagram.from))
+        Ok((datagram.payload, datagram.origin.from))
     }
 
     /// Copies the oldest datagram's payload into `out`. Returns the payload's
@@ -198,17 +198,31 @@ impl Stack {
         frame: impl Into<FrameRef>,
         remote: SocketAddr,
     ) -> Result<(), (FrameRef, Error)> {
-        let frame = frame.into();
+        let frame = match self.udp_send_routed(id, frame.into(), remote) {
+            Ok(()) => return Ok(()),
+            Err(frame) => frame,
+        };
+        self.udp_send_any(id, frame, remote)
+    }
+
+    #[inline(never)]
+    fn udp_send_any(
+        &mut self,
+        id: UdpId,
+        frame: FrameRef,
+        remote: SocketAddr,
+    ) -> Result<(), (FrameRef, Error)> {
         match self.udp_source(id, frame.len(), remote) {
-            Ok(source) => self
-                .udp_emit(source, remote, frame)
-                .map_err(|(frame, misuse)| (frame, misuse.into())),
+            Ok(source) => {
+                self.udp_learn_route(id, source, remote);
+                self.udp_emit(source, remote, frame)
+                    .map_err(|(frame, misuse)| (frame, misuse.into()))
+            }
             Err(error) => Err((frame, error)),
         }
     }
 
     /// The source of a datagram, if it may be sent at all.
-    #[inline]
     fn udp_source(
         &mut self,
         id: UdpId,
@@ -239,7 +253,6 @@ impl Stack {
 
     /// Writes the UDP header, into the payload's own frame if it may be, and
     /// hands both on.
-    #[inline]
     fn udp_emit(
         &mut self,
         source: SocketAddr,
@@ -274,7 +287,6 @@ impl Stack {
     }
 
     /// Puts the header before `frame`'s data, which `rest` follows.
-    #[inline]
     fn write_udp(
         &self,
         source: SocketAddr,

@@ -5,7 +5,7 @@ use core::net::{IpAddr, SocketAddr};
 use pollwire_rings::{FrameBuf, Instant, RxChecksum, RxMeta};
 use zerocopy::FromBytes;
 
-use super::{Datagram, pseudo_sum};
+use super::{Datagram, Origin, pseudo_sum};
 use crate::ip::IpMeta;
 use crate::wire::icmpv4::PORT_UNREACHABLE;
 use crate::wire::{UDP_HEADER, UdpHeader};
@@ -48,8 +48,7 @@ impl Stack {
                 let to = (!ip.broadcast).then_some(ip.dst);
                 socket.push(Datagram {
                     payload: frame.freeze(),
-                    from,
-                    to,
+                    origin: Origin { from, to },
                 });
                 self.counters.inc(Counter::UdpIn);
                 return Ok(());

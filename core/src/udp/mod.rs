@@ -5,10 +5,14 @@
 //! | [`input`] | what arrives, and errors about what was sent |
 //! | [`api`] | what applications call |
 //! | [`ports`] | from a port to its sockets |
+//! | [`expected`] | plain datagrams for the socket that received last |
+//! | [`route`] | headers to the peer that was written to last |
 
 mod api;
+mod expected;
 mod input;
 mod ports;
+mod route;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -24,6 +28,7 @@ use pollwire_rings::FrameRef;
 use crate::wire::ipv4::PROTOCOL_UDP;
 use crate::{ConnError, Misuse};
 use ports::Ports;
+use route::Route;
 
 /// A UDP socket. Stale once closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,6 +66,12 @@ impl Default for UdpOptions {
 /// A datagram that waits to be received.
 struct Datagram {
     payload: FrameRef,
+    origin: Origin,
+}
+
+/// Where a datagram came from.
+#[derive(Clone, Copy)]
+struct Origin {
     from: SocketAddr,
     /// The address of ours that it was sent to, if it was not for many.
     to: Option<IpAddr>,
@@ -75,8 +86,10 @@ struct Socket {
     open: bool,
     /// The only peer, when connected.
     remote: Option<SocketAddr>,
-    /// Who sent the datagram received last, and to which address of ours.
-    answering: Option<(SocketAddr, IpAddr)>,
+    /// Where the datagram received last came from.
+    answering: Option<Origin>,
+    /// The way to whom it wrote last.
+    route: Route,
     /// What an ICMP error said, told once.
     error: Option<ConnError>,
     options: UdpOptions,
@@ -97,6 +110,7 @@ impl Socket {
         open: false,
         remote: None,
         answering: None,
+        route: Route::NONE,
         error: None,
         options: UdpOptions::DEFAULT,
         queue: VecDeque::new(),
@@ -105,26 +119,30 @@ impl Socket {
         waiting: false,
     };
 
+    #[inline]
     fn matches(&self, local: IpAddr) -> bool {
         self.address.is_none_or(|address| address == local)
     }
 
+    #[inline]
     fn has_room(&self, slot: usize) -> bool {
         self.queue.is_empty()
             || (self.queue.len() < self.options.recv_datagrams
                 && self.held.saturating_add(slot) <= self.options.recv_bytes)
     }
 
+    #[inline]
     fn push(&mut self, datagram: Datagram) {
         self.held += datagram.payload.slot_size();
         self.queue.push_back(datagram);
         self.wake();
     }
 
+    #[inline]
     fn pop(&mut self) -> Option<Datagram> {
         let datagram = self.queue.pop_front()?;
         self.held = self.held.saturating_sub(datagram.payload.slot_size());
-        self.answering = datagram.to.map(|to| (datagram.from, to));
+        self.answering = Some(datagram.origin);
         Some(datagram)
     }
 
@@ -133,13 +151,15 @@ impl Socket {
     /// RFC 1122, 3.3.4.2: "If the datagram is sent in response to a received
     /// datagram, the source address for the response SHOULD be the
     /// specific-destination address of the request."
+    #[inline]
     fn source_for(&self, remote: SocketAddr) -> Option<IpAddr> {
         self.address.or(match self.answering {
-            Some((from, to)) if from == remote => Some(to),
+            Some(origin) if origin.from == remote => origin.to,
             _ => None,
         })
     }
 
+    #[inline]
     fn wake(&mut self) {
         if core::mem::take(&mut self.waiting)
             && let Some(waker) = &self.waker
@@ -154,6 +174,8 @@ pub(crate) struct Udp {
     sockets: Vec<Socket>,
     /// Places of closed sockets.
     free: Vec<u32>,
+    /// The socket that a datagram came for last.
+    last: u32,
     ports: Ports,
 }
 
@@ -163,10 +185,12 @@ impl Udp {
         Self {
             sockets: Vec::new(),
             free: Vec::new(),
+            last: 0,
             ports: Ports::new(key.0 ^ key.1),
         }
     }
 
+    #[inline]
     fn socket(&mut self, id: UdpId) -> Result<&mut Socket, Misuse> {
         match self.sockets.get_mut(id.index as usize) {
             Some(socket) if socket.open && socket.generation == id.generation => Ok(socket),
@@ -176,17 +200,22 @@ impl Udp {
 
     /// The socket for datagrams to `local`.
     fn lookup(&mut self, local: SocketAddr) -> Option<&mut Socket> {
-        let Self { sockets, ports, .. } = self;
+        let Self {
+            sockets,
+            ports,
+            last,
+            ..
+        } = self;
         // Binding sees to it that at most one matches.
         let index = ports
             .sockets(local.port())
-            .map(|index| index as usize)
             .find(|&index| {
                 sockets
-                    .get(index)
+                    .get(index as usize)
                     .is_some_and(|socket| socket.matches(local.ip()))
             })?;
-        sockets.get_mut(index)
+        *last = index;
+        sockets.get_mut(index as usize)
     }
 
     /// Whether a socket on `address` and `port` would take datagrams of another.
@@ -200,6 +229,7 @@ impl Udp {
 }
 
 /// The sum of the pseudo-header (RFC 768; RFC 8200, 8.1).
+#[inline]
 fn pseudo_sum(src: IpAddr, dst: IpAddr, len: u16) -> Sum {
     match (src, dst) {
         (IpAddr::V4(src), IpAddr::V4(dst)) => {

@@ -1,0 +1,146 @@
+//! Datagrams for the socket that received last, across the layers.
+//!
+//! All their headers lie at constant offsets, so that a plain one is recognised
+//! with a few compares. Anything else, and whatever is to be refused, takes the
+//! layers one by one, with the same result.
+
+use core::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+
+use pollwire_offload::checksum::Sum;
+use pollwire_rings::{FrameBuf, FramePool, RxChecksum, RxFrame, RxMeta};
+
+use super::{Datagram, Origin, Socket};
+use crate::wire::ipv4::PROTOCOL_UDP;
+use crate::wire::{ETHERNET_HEADER, IPV4_HEADER, UDP_HEADER};
+use crate::{Counter, Stack};
+
+/// Bytes of all headers.
+const HEADERS: usize = ETHERNET_HEADER + IPV4_HEADER + UDP_HEADER;
+
+/// The headers of a plain datagram.
+#[derive(Clone, Copy)]
+struct Plain {
+    src: Ipv4Addr,
+    dst: Ipv4Addr,
+    src_port: u16,
+    dst_port: u16,
+    /// Bytes of payload.
+    len: usize,
+}
+
+impl Plain {
+    #[inline]
+    fn from(&self) -> SocketAddr {
+        SocketAddr::V4(SocketAddrV4::new(self.src, self.src_port))
+    }
+}
+
+impl Stack {
+    /// Takes packets as long as they are plain datagrams for the socket that
+    /// received last; returns the first piece of one that is not.
+    #[inline(never)]
+    pub(crate) fn udp_expected(
+        &mut self,
+        pieces: &mut impl Iterator<Item = RxFrame>,
+    ) -> Option<RxFrame> {
+        let Self {
+            pool,
+            counters,
+            iface,
+            udp,
+            ..
+        } = self;
+        let Some(socket) = udp.sockets.get_mut(udp.last as usize) else {
+            return pieces.next();
+        };
+        let (mut taken, mut bytes) = (0, 0);
+        let mut odd = None;
+        for RxFrame { frame, meta } in pieces {
+            let plain = parse(&frame, meta, iface.mac().0);
+            let fits = plain.filter(|plain| iface.is_exchange(plain.src, plain.dst));
+            let Some(plain) = fits.filter(|plain| socket.expects(plain, &frame, pool)) else {
+                odd = Some(RxFrame { frame, meta });
+                break;
+            };
+            taken += 1;
+            bytes += frame.len() as u64;
+            socket.take(&plain, frame);
+        }
+        if taken > 0 {
+            counters.add(Counter::FramesIn, taken);
+            counters.add(Counter::BytesIn, bytes);
+            counters.add(Counter::Ipv4In, taken);
+            counters.add(Counter::UdpIn, taken);
+        }
+        odd
+    }
+}
+
+impl Socket {
+    /// Whether a datagram is for this socket, and nothing speaks against it.
+    #[inline]
+    fn expects(&self, plain: &Plain, frame: &FrameBuf, pool: &FramePool) -> bool {
+        self.open
+            && self.port == plain.dst_port
+            && self.matches(IpAddr::V4(plain.dst))
+            && self.remote.is_none_or(|remote| remote == plain.from())
+            && (self.queue.is_empty()
+                || self.has_room(frame.slot_size()) && pool.available() >= pool.capacity() / 8)
+    }
+
+    #[inline]
+    fn take(&mut self, plain: &Plain, mut frame: FrameBuf) {
+        frame.trim_front(HEADERS);
+        frame.truncate(plain.len);
+        self.push(Datagram {
+            payload: frame.freeze(),
+            origin: Origin {
+                from: plain.from(),
+                to: Some(IpAddr::V4(plain.dst)),
+            },
+        });
+    }
+}
+
+/// Reads the headers of a frame to `mac`, if they are those of a datagram
+/// without anything unusual, lengths and checksums right.
+#[inline]
+fn parse(frame: &FrameBuf, meta: RxMeta, mac: [u8; 6]) -> Option<Plain> {
+    let head = frame.first_chunk::<HEADERS>()?;
+    let half = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
+    let word = |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+    // IPv4 without options, whatever the type of service; not a fragment; UDP
+    // with a checksum; from one station to us.
+    let shape = !meta.continues
+        && head[23] == PROTOCOL_UDP
+        && word(12) & 0xffff_ff00 == 0x0800_4500
+        && half(20) & 0x3fff == 0
+        && half(40) != 0
+        && head[6] & 1 == 0
+        && head[..6] == mac;
+    if !shape {
+        return None;
+    }
+    let (total, udp_len) = (usize::from(half(16)), usize::from(half(38)));
+    let ip = head.get(ETHERNET_HEADER..)?.first_chunk::<IPV4_HEADER>()?;
+    if total != udp_len + IPV4_HEADER || !Sum::of_array(ip).is_valid() {
+        return None;
+    }
+    let len = udp_len.checked_sub(UDP_HEADER)?;
+    let udp = ETHERNET_HEADER + IPV4_HEADER;
+    let datagram = frame.get(udp..udp + udp_len)?;
+    if meta.checksum == RxChecksum::Unknown {
+        let address = |at: usize| [head[at], head[at + 1], head[at + 2], head[at + 3]];
+        let pseudo = Sum::pseudo_v4(address(26), address(30), PROTOCOL_UDP, half(38));
+        if !(pseudo + Sum::of(datagram)).is_valid() {
+            return None;
+        }
+    }
+    Some(Plain {
+        src: Ipv4Addr::from_bits(word(26)),
+        dst: Ipv4Addr::from_bits(word(30)),
+        src_port: half(34),
+        dst_port: half(36),
+        len,
+    })
+}
