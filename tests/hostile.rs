@@ -2,8 +2,11 @@
 //! service afterwards.
 
 mod common;
+#[path = "../fuzz/src/frame.rs"]
+mod frame;
 
 use common::{Random, Sim, stack};
+use frame::repair;
 use pollwire::rings::memory::Impairments;
 use pollwire::rings::{RxBurst, RxChecksum, RxMeta, TxBurst};
 use pollwire::{Instant, ListenOptions, Stack, TcpOptions};
@@ -84,43 +87,6 @@ fn mutate(frame: &mut Vec<u8>, random: &mut Random) {
             _ => drop(frame.remove(at)),
         }
     }
-}
-
-/// Makes the checksums good again, so that mutations get past them.
-fn repair(frame: &mut [u8]) {
-    use pollwire::offload::checksum::Sum;
-    if frame.len() < 34 || frame[12..14] != [8, 0] {
-        return;
-    }
-    let header = usize::from(frame[14] & 15) * 4;
-    let total = usize::from(u16::from_be_bytes([frame[16], frame[17]]));
-    if header < 20 || frame.len() < 14 + header || total < header || frame.len() < 14 + total {
-        return;
-    }
-    frame[24..26].fill(0);
-    let check = Sum::of(&frame[14..14 + header]).finish();
-    frame[24..26].copy_from_slice(&check.to_be_bytes());
-    let at = match frame[23] {
-        6 => 16,
-        17 => 6,
-        1 => 2,
-        _ => return,
-    };
-    let (front, body) = frame.split_at_mut(14 + header);
-    let len = total - header;
-    let body = &mut body[..len];
-    if body.len() < at + 2 {
-        return;
-    }
-    body[at..at + 2].fill(0);
-    let src = front[26..30].try_into().unwrap();
-    let dst = front[30..34].try_into().unwrap();
-    let base = match front[23] {
-        1 => Sum::ZERO,
-        protocol => Sum::pseudo_v4(src, dst, protocol, len as u16),
-    };
-    let check = base.add_bytes(body).finish();
-    body[at..at + 2].copy_from_slice(&check.to_be_bytes());
 }
 
 fn drain(stack: &mut Stack, now: Instant, tx: &mut TxBurst) {

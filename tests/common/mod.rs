@@ -1,10 +1,13 @@
 //! Two stacks on a wire, in virtual time.
 
+mod random;
+
 use pollwire::rings::Caps;
 use pollwire::rings::memory::{self, Impairments, MemoryDevice, Wire};
 use pollwire::rings::pcap::{PcapOptions, PcapTee};
 use pollwire::rings::{NetDevice, RxBurst, TxBurst};
 use pollwire::{Config, FlowId, Instant, ListenOptions, Stack, TcpOptions};
+pub(crate) use random::Random;
 
 /// A stack, its device and its bursts.
 pub(crate) struct Host {
@@ -193,22 +196,5 @@ impl Drop for Sim {
             self.a.stack.counters(),
             self.b.stack.counters()
         );
-    }
-}
-
-/// SplitMix64: the same words from the same seed.
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(crate) fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = self.0;
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^ (word >> 31)
     }
 }

@@ -1,0 +1,29 @@
+//! The wire parsers: no panic, and what they read survives writing.
+
+use pollwire::wire::ArpRepr;
+use pollwire::wire::ipv4::walk_options;
+use pollwire::wire::tcp::TcpOptions;
+
+/// Reads `data` in every way that the stack reads bytes of the wire.
+pub fn parsers(data: &[u8]) {
+    if let Ok(arp) = ArpRepr::parse(data) {
+        assert_eq!(ArpRepr::parse(&arp.emit()), Ok(arp));
+    }
+    // An option block is forty bytes at most.
+    let options = data.get(..40).unwrap_or(data);
+    if let Some(found) = TcpOptions::parse(options) {
+        let written = found.emit();
+        assert!(written.len() <= 40 && written.len() % 4 == 0);
+        let mut again = TcpOptions::parse(&written).expect("what was written");
+        // Padding may leave room for fewer blocks than came.
+        assert!(found.sack_blocks.starts_with(&again.sack_blocks));
+        again.sack_blocks = found.sack_blocks.clone();
+        assert_eq!(again, found);
+    }
+    let _found = walk_options(options);
+    if let Ok(text) = core::str::from_utf8(data)
+        && let Ok(cidr) = text.parse::<pollwire::Ipv4Cidr>()
+    {
+        assert_eq!(cidr.to_string().parse(), Ok(cidr));
+    }
+}

@@ -1,0 +1,53 @@
+//! The fuzz targets on stable Rust: every input that is kept in `fuzz/corpus`,
+//! and as many from a seed as take a few seconds.
+
+#[path = "../fuzz/src/lib.rs"]
+#[expect(unreachable_pub, reason = "a library of its own for the fuzzer")]
+mod targets;
+
+#[path = "common/random.rs"]
+mod random;
+
+use std::fs;
+use std::path::Path;
+
+use random::Random;
+
+/// Runs `target` over the inputs kept for `name`, then over `count` made ones.
+fn replay(name: &str, target: fn(&[u8]), count: u64, longest: u64) {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fuzz/corpus")
+        .join(name);
+    let mut kept: Vec<_> = fs::read_dir(&directory)
+        .unwrap_or_else(|error| panic!("{}: {error}", directory.display()))
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    kept.sort();
+    assert!(!kept.is_empty(), "{} is empty", directory.display());
+    for path in &kept {
+        println!("{}", path.display());
+        target(&fs::read(path).unwrap());
+    }
+    for seed in 0..count {
+        println!("seed {seed}");
+        let mut random = Random::new(seed);
+        let len = random.next_u64() % longest;
+        let bytes: Vec<u8> = (0..len).map(|_| random.next_u64() as u8).collect();
+        target(&bytes);
+    }
+}
+
+#[test]
+fn parsers() {
+    replay("parsers", targets::parsers, 100_000, 60);
+}
+
+#[test]
+fn input() {
+    replay("input", targets::input, 2000, 3000);
+}
+
+#[test]
+fn tcp_pair() {
+    replay("tcp_pair", targets::tcp_pair, 2000, 2000);
+}
