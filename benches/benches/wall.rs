@@ -2,10 +2,13 @@
 #![forbid(unsafe_code)]
 
 use std::hint::black_box;
+use std::time::Duration;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use pollwire_benches::{Offloads, Pair, PollwirePair, Setup, SmoltcpPair, workload};
+use pollwire_core::Instant;
+use pollwire_core::bench_support::{Flows, Timers};
 
 const SEGMENTS: usize = 1000;
 const ROUNDS: usize = 100;
@@ -88,5 +91,70 @@ fn checksum(criterion: &mut Criterion) {
     work.finish();
 }
 
-criterion_group!(benches, stacks, checksum);
+/// From a packet's key to its flow, the packets of all flows mixed.
+fn flow_lookup(criterion: &mut Criterion) {
+    let mut work = group(criterion, "flow-lookup", 1);
+    for count in [1_u32, 1000, 100_000] {
+        let flows = Flows::new(count);
+        let mut keys = (0..count as usize)
+            // Coprime to the counts, so every flow has its turn.
+            .map(|index| index * 7919 % count as usize)
+            .filter_map(|index| flows.key(index))
+            .collect::<Vec<_>>()
+            .into_iter()
+            .cycle();
+        work.bench_function(format!("pollwire/{count}"), |b| {
+            b.iter(|| flows.find(black_box(&keys.next()?)));
+        });
+    }
+    work.finish();
+}
+
+/// What a timer costs among `count` armed ones.
+fn timer_wheel(criterion: &mut Criterion) {
+    const RTO: Duration = Duration::from_millis(200);
+    const TURN: Duration = Duration::from_micros(10);
+    let mut work = group(criterion, "timer-wheel", 1);
+    for count in [1000_u32, 1_000_000] {
+        let mut timers = Timers::new(count + 1);
+        let mut now = Instant::from_secs(1);
+        // The others stand far ahead, spread over an hour.
+        for id in 0..count {
+            let spread = Duration::from_millis(u64::from(id) * 7919 % 3_600_000);
+            timers.arm(id, now + Duration::from_secs(86_400) + spread);
+        }
+        // Each ACK puts the deadline off.
+        work.bench_function(format!("put off/{count}"), |b| {
+            b.iter(|| {
+                now += Duration::from_nanos(100);
+                timers.arm(black_box(count), now + RTO);
+            });
+        });
+        timers.cancel(count);
+        work.bench_function(format!("arm and cancel/{count}"), |b| {
+            b.iter(|| {
+                now += Duration::from_nanos(100);
+                timers.arm(black_box(count), now + RTO);
+                timers.cancel(count);
+            });
+        });
+        work.bench_function(format!("arm and fire/{count}"), |b| {
+            b.iter(|| {
+                timers.arm(black_box(count), now + TURN);
+                now = timers.next_deadline().unwrap_or(now).max(now + TURN);
+                timers.pop_due(now)
+            });
+        });
+        timers.cancel(count);
+    }
+    work.finish();
+}
+
+criterion_group!(
+    name = benches;
+    config = Criterion::default()
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(2));
+    targets = stacks, checksum, flow_lookup, timer_wheel
+);
 criterion_main!(benches);

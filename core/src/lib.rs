@@ -13,6 +13,9 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench_support;
 mod counters;
 mod drop_reason;
 mod error;
