@@ -40,22 +40,10 @@ impl Stack {
             iface,
             ..
         } = self;
-        let (Some(hot), Some(cold), Some(key)) = (
-            tcp.hot.get_mut(index as usize),
-            tcp.cold.get_mut(index as usize),
-            tcp.keys.get(index as usize),
-        ) else {
+        let Some((mut tcb, mut env)) = tcp.flow(index, now, pool, counters, rx_rest) else {
             return pieces.next();
         };
-        let mut env = Env {
-            now,
-            pool,
-            nodes: &mut tcp.nodes,
-            counters,
-            rest: rx_rest,
-        };
         let mac = &iface.caps().mac;
-        let mut tcb = Tcb { hot, cold, key };
         let mut taken = (0, 0);
         let odd = if tcb.hot.has(flag::TIMESTAMPS) {
             take_run::<V4_TIMED>(&mut tcb, &mut env, mac, pieces, &mut taken)

@@ -6,13 +6,13 @@ use pollwire_offload::checksum::Sum;
 use pollwire_rings::{FrameBuf, FrameRef, Instant, RxChecksum, RxMeta, TxBurst, TxMeta};
 
 use super::{IpMeta, Stack};
+use crate::tcp::TcpOptions;
 use crate::tcp::emit::{Sink, Stop, Unresolved};
 use crate::tcp::header::{self, HeaderFields};
 use crate::tcp::input::Outcome;
 use crate::tcp::segment::{MIN_HEADER, Segment};
 use crate::tcp::seq::SeqNum;
 use crate::tcp::tcb::{TcpState, flag};
-use crate::tcp::{Env, TcpOptions};
 use crate::wire::tcp::{ACK, RST};
 use crate::{ConnError, Counter, DropReason, FlowKey};
 
@@ -112,20 +112,8 @@ impl Stack {
             rx_rest,
             ..
         } = self;
-        let (Some(hot), Some(cold), Some(key)) = (
-            tcp.hot.get_mut(index as usize),
-            tcp.cold.get_mut(index as usize),
-            tcp.keys.get(index as usize),
-        ) else {
+        let Some((mut tcb, mut env)) = tcp.flow(index, now, pool, counters, rx_rest) else {
             return Err(DropReason::TcpNoFlow);
-        };
-        let mut tcb = crate::tcp::tcb::Tcb { hot, cold, key };
-        let mut env = Env {
-            now,
-            pool,
-            nodes: &mut tcp.nodes,
-            counters,
-            rest: rx_rest,
         };
         let verdict = tcb.on_segment(&mut env, seg, frame);
         tcp.touch(index);
@@ -443,20 +431,8 @@ impl Stack {
             iface,
             ..
         } = self;
-        let (Some(hot), Some(cold), Some(key)) = (
-            tcp.hot.get_mut(index as usize),
-            tcp.cold.get_mut(index as usize),
-            tcp.keys.get(index as usize),
-        ) else {
+        let Some((mut tcb, mut env)) = tcp.flow(index, now, pool, counters, rx_rest) else {
             return Stop::Done;
-        };
-        let mut tcb = crate::tcp::tcb::Tcb { hot, cold, key };
-        let mut env = Env {
-            now,
-            pool,
-            nodes: &mut tcp.nodes,
-            counters,
-            rest: rx_rest,
         };
         let mut sink = Sink {
             tx,
@@ -469,7 +445,7 @@ impl Stack {
             self.timers.arm(index, deadline);
         }
         if let Some(waiting) = unresolved {
-            let key = *key;
+            let key = *tcb.key;
             self.send_segment(now, &key, waiting.header, waiting.payload);
             return Stop::Done;
         }
@@ -514,24 +490,12 @@ impl Stack {
                 rx_rest,
                 ..
             } = self;
-            let (Some(hot), Some(cold), Some(key)) = (
-                tcp.hot.get_mut(index as usize),
-                tcp.cold.get_mut(index as usize),
-                tcp.keys.get(index as usize),
-            ) else {
+            let Some((mut tcb, mut env)) = tcp.flow(index, now, pool, counters, rx_rest) else {
                 continue;
             };
-            if hot.state == TcpState::Closed {
+            if tcb.hot.state == TcpState::Closed {
                 continue;
             }
-            let mut tcb = crate::tcp::tcb::Tcb { hot, cold, key };
-            let mut env = Env {
-                now,
-                pool,
-                nodes: &mut tcp.nodes,
-                counters,
-                rest: rx_rest,
-            };
             let outcome = tcb.on_timer(&mut env);
             tcp.touch(index);
             // A timer's outcome drops no packet.

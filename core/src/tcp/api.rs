@@ -255,7 +255,7 @@ impl Stack {
     /// The state and environment of a flow.
     #[inline]
     fn tcb_env(&mut self, id: FlowId) -> Result<(Tcb<'_>, Env<'_>), Misuse> {
-        let index = self.tcp.resolve(id)? as usize;
+        let index = self.tcp.resolve(id)?;
         let now = self.now();
         let Self {
             tcp,
@@ -264,21 +264,8 @@ impl Stack {
             rx_rest,
             ..
         } = self;
-        let (Some(hot), Some(cold), Some(key)) = (
-            tcp.hot.get_mut(index),
-            tcp.cold.get_mut(index),
-            tcp.keys.get(index),
-        ) else {
-            return Err(Misuse::StaleHandle);
-        };
-        let env = Env {
-            now,
-            pool,
-            nodes: &mut tcp.nodes,
-            counters,
-            rest: rx_rest,
-        };
-        Ok((Tcb { hot, cold, key }, env))
+        tcp.flow(index, now, pool, counters, rx_rest)
+            .ok_or(Misuse::StaleHandle)
     }
 
     /// Puts a flow on output's list if it has something to say.

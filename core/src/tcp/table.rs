@@ -3,14 +3,15 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use pollwire_rings::Region;
+use arrayvec::ArrayVec;
+use pollwire_rings::{FrameBuf, FramePool, Instant, Region};
 
 use super::isn::Secrets;
 use super::listen::Listener;
 use super::node::{Node, Nodes};
 use super::tcb::{Cold, Hot, ListLinks, Tcb, TcpState, flag};
-use crate::FlowKey;
-use crate::Misuse;
+use super::{Env, MAX_REST};
+use crate::{Counters, FlowKey, Misuse};
 
 /// A connection. Stale once its handle was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -96,6 +97,31 @@ impl Tcp {
             cold: self.cold.get_mut(index as usize)?,
             key: self.keys.get(index as usize)?,
         })
+    }
+
+    /// The state of flow `index` and what its code works with.
+    #[inline(always)]
+    pub(crate) fn flow<'a>(
+        &'a mut self,
+        index: u32,
+        now: Instant,
+        pool: &'a FramePool,
+        counters: &'a mut Counters,
+        rest: &'a mut ArrayVec<FrameBuf, MAX_REST>,
+    ) -> Option<(Tcb<'a>, Env<'a>)> {
+        let tcb = Tcb {
+            hot: self.hot.get_mut(index as usize)?,
+            cold: self.cold.get_mut(index as usize)?,
+            key: self.keys.get(index as usize)?,
+        };
+        let env = Env {
+            now,
+            pool,
+            nodes: &mut self.nodes,
+            counters,
+            rest,
+        };
+        Some((tcb, env))
     }
 
     /// The state of flow `index` and the queue nodes.
