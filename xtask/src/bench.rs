@@ -53,7 +53,7 @@ const LIMITS: [Limit; 3] = [
 ];
 
 /// Open connections beside the one at work.
-const IDLE: [usize; 5] = [1, 10, 100, 1000, 10_000];
+const IDLE: [usize; 6] = [1, 10, 100, 1000, 10_000, 100_000];
 /// Beyond this, setting smoltcp up takes too long to be worth it: its cost is a
 /// straight line by then.
 const MOST_IDLE_SMOLTCP: usize = 1000;
@@ -163,6 +163,7 @@ fn compare(counter: &Counter, plot: bool) -> Result<bool, String> {
     let times = wall::measure()?;
     println!("\nWall time per unit, nanoseconds: only the ratio means something.\n");
     println!("{}", ratios(&times, ""));
+    println!("Parts by themselves, nanoseconds.\n\n{}", wall::parts()?);
 
     if GUNGRAUN_RUNNER.path().is_some() {
         let mut gungraun = cargo("bench --package pollwire-benches --bench instructions");

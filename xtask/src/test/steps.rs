@@ -30,6 +30,10 @@ pub(super) fn quick() -> Vec<Step> {
             "formatting, unikernels",
             format!("fmt {GUESTS} --all -- --check"),
         ),
+        check_step(
+            "formatting, fuzz",
+            "fmt --manifest-path fuzz/Cargo.toml -- --check".into(),
+        ),
         Step::new("house limits", || {
             Ok(truth(check::run()?, "see the list above"))
         }),
