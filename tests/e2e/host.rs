@@ -38,7 +38,24 @@ pub(crate) fn make_tap() -> Result<(), Skip> {
             return Err(Skip(format!("no TAP: ip {arguments}: {}", why.trim())));
         }
     }
+    // Linux's first ARP request may meet a device that is not yet active; the
+    // next one is not to be a second later. Slower otherwise, that is all.
+    let _slower = fs::write("/proc/sys/net/ipv4/neigh/tap0/retrans_time_ms", "10");
     Ok(())
+}
+
+/// Waits until no program holds the TAP: the last one's end takes a moment.
+fn wait_for_tap() {
+    let start = Instant::now();
+    loop {
+        let link = Command::new("ip").args(["link", "show", TAP]).output();
+        let link = link.expect("ip runs").stdout;
+        if String::from_utf8_lossy(&link).contains("NO-CARRIER") {
+            return;
+        }
+        assert!(start.elapsed() < PATIENCE, "{TAP} is in use");
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Where a program runs.
@@ -102,6 +119,7 @@ impl Host {
 
     /// Starts `program` with `arguments`.
     pub(crate) fn run(&self, program: &str, arguments: &[&str]) -> Running {
+        wait_for_tap();
         let command = match self {
             Self::Tender { tender, .. } => {
                 let mut command = Command::new(tender);
@@ -122,8 +140,8 @@ impl Host {
 
     /// Starts `services`, and tells how long it took to the first reply.
     pub(crate) fn services(&self) -> Result<(Running, Duration), Skip> {
-        let start = Instant::now();
         let server = self.run("services", &["--ipv4=10.0.0.2/24"]);
+        let start = server.start;
         server.wait_for("10.0.0.2/24");
         let socket = UdpSocket::bind((THEIRS, 0)).expect("a port is free");
         let wait = Duration::from_millis(20);
@@ -159,6 +177,7 @@ pub(crate) fn connect(port: u16) -> TcpStream {
 /// A program as it runs; killed when dropped.
 pub(crate) struct Running {
     child: Child,
+    start: Instant,
     log: PathBuf,
 }
 
@@ -166,13 +185,14 @@ impl Running {
     pub(crate) fn start(mut command: Command) -> Self {
         let log = temporary("log");
         let file = File::create(&log).expect("writable");
+        let start = Instant::now();
         let child = command
             .stdin(Stdio::null())
             .stdout(file.try_clone().expect("a descriptor is free"))
             .stderr(file)
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        Self { child, log }
+        Self { child, start, log }
     }
 
     /// What it has printed.
