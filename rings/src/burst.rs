@@ -60,12 +60,23 @@ impl RxBurst {
         self.packets < RX_BURST && RX_PIECES - self.tail >= pieces
     }
 
-    /// How many more packets of one frame each fit.
+    /// The free places for packets of one frame each.
     #[inline]
-    pub(crate) fn room(&self) -> usize {
-        RX_BURST
-            .saturating_sub(self.packets)
-            .min(RX_PIECES - self.tail)
+    pub(crate) fn spare(&mut self) -> &mut [MaybeUninit<RxFrame>] {
+        let left = RX_BURST.saturating_sub(self.packets);
+        let end = RX_PIECES.min(self.tail + left);
+        self.frames.get_mut(self.tail..end).unwrap_or_default()
+    }
+
+    /// Adds the packets that were written to the first `count` places of
+    /// [`spare`](Self::spare).
+    ///
+    /// # Safety
+    /// There are as many places, and they were written to.
+    #[inline]
+    pub(crate) unsafe fn add_packets(&mut self, count: usize) {
+        self.tail += count;
+        self.packets += count;
     }
 
     /// Adds a frame; a full burst gives it back.
@@ -253,6 +264,14 @@ impl TxBurst {
     #[inline]
     pub fn has_room(&self, pieces: usize) -> bool {
         !self.packets.is_full() && self.pieces.remaining_capacity() >= pieces
+    }
+
+    /// How many packets of `pieces` pieces each fit.
+    #[must_use]
+    #[inline]
+    pub fn room(&self, pieces: usize) -> usize {
+        let left = self.pieces.remaining_capacity() / pieces.max(1);
+        left.min(self.packets.remaining_capacity())
     }
 
     /// Adds a packet of one piece.

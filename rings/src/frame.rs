@@ -116,25 +116,20 @@ impl FrameBuf {
         }
     }
 
-    /// Makes a copy of `data` the frame's data, at its present place.
+    /// Sets the data's length and returns where the data begins.
     ///
     /// # Safety
-    /// The slot has `data.len()` bytes from the view's start on, and `data`
-    /// does not lie in the slot.
+    /// The slot has `len` bytes from the view's start on.
     #[inline]
-    pub(crate) unsafe fn fill_unchecked(&mut self, data: &[u8]) {
-        // SAFETY: the handle is the slot's only one and borrowed mutably, so
-        // nobody else looks at it; our caller vouches for the rest.
-        unsafe {
-            core::ptr::copy_nonoverlapping(data.as_ptr(), self.view.data(), data.len());
-        }
+    pub(crate) unsafe fn set_len_unchecked(&mut self, len: usize) -> *mut u8 {
         #[expect(
             clippy::cast_possible_truncation,
             reason = "at most the slot size, 64 KiB"
         )]
         {
-            self.view.len = data.len() as u32;
+            self.view.len = len as u32;
         }
+        self.view.data()
     }
 
     /// Free bytes before the data.

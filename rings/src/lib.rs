@@ -45,7 +45,9 @@ pub mod solo5;
 #[cfg(all(feature = "std", target_os = "linux"))]
 pub mod tap;
 
-pub use burst::{RX_BURST, RX_PIECES, RxBurst, RxDrain, RxFrame, TX_PACKETS, TX_PIECES, TxBurst, TxPacket};
+pub use burst::{
+    RX_BURST, RX_PIECES, RxBurst, RxDrain, RxFrame, TX_PACKETS, TX_PIECES, TxBurst, TxPacket,
+};
 pub use device::{
     Caps, Gso, GsoKind, NetDevice, RxChecksum, RxMeta, TxChecksum, TxMeta, local_mac,
 };

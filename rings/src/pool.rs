@@ -233,21 +233,6 @@ impl FramePool {
         Some(FrameBuf::from_desc(desc))
     }
 
-    /// A frame that holds a copy of `data` behind [`HEADROOM`]; `None` when all
-    /// are in use or `data` does not fit.
-    #[must_use]
-    #[inline]
-    pub fn alloc_copy(&self, data: &[u8]) -> Option<FrameBuf> {
-        if data.len() > self.frame_size() - HEADROOM {
-            return None;
-        }
-        let mut frame = self.alloc()?;
-        // SAFETY: the frame is new, so empty at HEADROOM, and the slot is long
-        // enough behind it. It is the slot's only handle: `data` lies elsewhere.
-        unsafe { frame.fill_unchecked(data) };
-        Some(frame)
-    }
-
     /// Frames free now.
     #[must_use]
     #[inline]

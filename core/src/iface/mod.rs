@@ -35,6 +35,9 @@ pub(crate) struct Interface {
     caps: Caps,
     addresses: ArrayVec<Ipv4Cidr, 4>,
     routes: ArrayVec<Route, MAX_ROUTES>,
+    /// Source and destination that [`is_exchange`](Self::is_exchange) found
+    /// right last. Void when the addresses change.
+    exchange: Option<(Ipv4Addr, Ipv4Addr)>,
     pub(crate) neighbors: Neighbors,
     pub(crate) pending: PendingQueue,
     announcer: Announcer,
@@ -52,6 +55,7 @@ impl Interface {
             caps,
             addresses: config.ipv4.clone(),
             routes,
+            exchange: None,
             neighbors: Neighbors::new(),
             pending: PendingQueue::new(),
             announcer: Announcer::new(config.ipv4.len()),
@@ -89,7 +93,11 @@ impl Interface {
     /// Whether a packet from `src` to `dst` is from another host to this one and
     /// no other: what most packets are. Those that are not may be fine still.
     #[inline]
-    pub(crate) fn is_exchange(&self, src: Ipv4Addr, dst: Ipv4Addr) -> bool {
+    pub(crate) fn is_exchange(&mut self, src: Ipv4Addr, dst: Ipv4Addr) -> bool {
+        self.exchange == Some((src, dst)) || self.check_exchange(src, dst)
+    }
+
+    fn check_exchange(&mut self, src: Ipv4Addr, dst: Ipv4Addr) -> bool {
         let mut ours = false;
         for own in &self.addresses {
             if own.address() == src || own.broadcast() == Some(src) {
@@ -97,7 +105,11 @@ impl Interface {
             }
             ours |= own.address() == dst;
         }
-        ours && UnicastV4::new(src).is_some()
+        let right = ours && UnicastV4::new(src).is_some();
+        if right {
+            self.exchange = Some((src, dst));
+        }
+        right
     }
 
     /// Whether `address` means all hosts of the link or of one of our subnets.

@@ -1,7 +1,8 @@
 //! Packets of the stack's own and of UDP, on their way to the device.
 
-use alloc::collections::VecDeque;
+use alloc::boxed::Box;
 
+use arrayvec::ArrayVec;
 use pollwire_rings::{FrameRef, TxBurst, TxMeta};
 
 /// Most packets that wait for the device.
@@ -14,10 +15,26 @@ struct Outgoing {
     meta: TxMeta,
 }
 
+impl Outgoing {
+    /// Adds the packet to a burst that has room for it.
+    #[inline(always)]
+    fn move_to(self, tx: &mut TxBurst) {
+        // There is room: nothing comes back.
+        match self.payload {
+            None => drop(tx.push(self.head, self.meta)),
+            Some(payload) => {
+                drop(tx.push_piece(self.head));
+                drop(tx.push_piece(payload));
+                tx.seal(self.meta);
+            }
+        }
+    }
+}
+
 /// A bounded queue of complete packets, oldest first. TCP's own segments do not
 /// pass through it: they go straight into the burst.
 pub(crate) struct Outbox {
-    packets: VecDeque<Outgoing>,
+    packets: Box<ArrayVec<Outgoing, CAPACITY>>,
 }
 
 /// The outbox is full; the packet is gone.
@@ -27,37 +44,24 @@ pub(crate) struct OutboxFull;
 impl Outbox {
     pub(crate) fn new() -> Self {
         Self {
-            packets: VecDeque::with_capacity(CAPACITY),
+            packets: Box::default(),
         }
     }
 
     /// Adds a packet.
+    #[inline]
     pub(crate) fn push(
         &mut self,
         head: FrameRef,
         payload: Option<FrameRef>,
         meta: TxMeta,
     ) -> Result<(), OutboxFull> {
-        if self.packets.len() == CAPACITY {
-            return Err(OutboxFull);
-        }
-        self.packets.push_back(Outgoing {
+        let packet = Outgoing {
             head,
             payload,
             meta,
-        });
-        Ok(())
-    }
-
-    /// Adds a packet of one piece; the caller asked whether there is
-    /// [room](Self::is_full).
-    #[inline]
-    pub(crate) fn push_whole(&mut self, frame: FrameRef, meta: TxMeta) {
-        self.packets.push_back(Outgoing {
-            head: frame,
-            payload: None,
-            meta,
-        });
+        };
+        self.packets.try_push(packet).map_err(|_| OutboxFull)
     }
 
     #[inline]
@@ -68,26 +72,31 @@ impl Outbox {
     /// Whether the next packet would be dropped.
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
-        self.packets.len() >= CAPACITY
+        self.packets.is_full()
     }
 
     /// Moves packets to `tx` while it has room. Returns whether some are left.
     #[inline]
     pub(crate) fn drain_into(&mut self, tx: &mut TxBurst) -> bool {
-        // A packet has at most two pieces.
-        while !self.packets.is_empty() && tx.has_room(2) {
-            let Some(packet) = self.packets.pop_front() else {
-                break;
-            };
-            // There is room: nothing comes back.
-            match packet.payload {
-                None => drop(tx.push(packet.head, packet.meta)),
-                Some(payload) => {
-                    drop(tx.push_piece(packet.head));
-                    drop(tx.push_piece(payload));
-                    tx.seal(packet.meta);
-                }
+        // A lone packet, as in an exchange of datagrams, is not worth a loop.
+        if self.packets.len() == 1 && tx.has_room(2) {
+            if let Some(packet) = self.packets.pop() {
+                packet.move_to(tx);
             }
+            return false;
+        }
+        if self.packets.is_empty() {
+            return false;
+        }
+        self.drain_many(tx)
+    }
+
+    #[inline(never)]
+    fn drain_many(&mut self, tx: &mut TxBurst) -> bool {
+        // A packet has at most two pieces.
+        let fit = self.packets.len().min(tx.room(2));
+        for packet in self.packets.drain(..fit) {
+            packet.move_to(tx);
         }
         !self.packets.is_empty()
     }

@@ -34,10 +34,10 @@ impl Stack {
             // about below.
             let odd = match next.frame.get(PROTOCOL_AT) {
                 Some(&PROTOCOL_TCP) => self.input_expected(now, &mut pieces),
-                Some(&PROTOCOL_UDP) => self.udp_expected(&mut pieces),
+                Some(&PROTOCOL_UDP) => pieces.next().and_then(|piece| self.udp_expected(piece)),
                 _ => pieces.next(),
             };
-            let Some(piece) = odd else { break };
+            let Some(piece) = odd else { continue };
             self.counters
                 .add(Counter::BytesIn, piece.frame.len() as u64);
             if piece.meta.continues {

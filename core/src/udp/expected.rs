@@ -17,62 +17,51 @@ use crate::{Counter, Stack};
 /// Bytes of all headers.
 const HEADERS: usize = ETHERNET_HEADER + IPV4_HEADER + UDP_HEADER;
 
-/// The headers of a plain datagram.
-#[derive(Clone, Copy)]
-struct Plain {
+/// Where a datagram is from, and to which address of ours.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ends {
     src: Ipv4Addr,
     dst: Ipv4Addr,
     src_port: u16,
-    dst_port: u16,
-    /// Bytes of payload.
-    len: usize,
 }
 
-impl Plain {
+impl Ends {
     #[inline]
     fn from(&self) -> SocketAddr {
         SocketAddr::V4(SocketAddrV4::new(self.src, self.src_port))
     }
 }
 
+/// The headers of a plain datagram.
+#[derive(Clone, Copy)]
+struct Plain {
+    ends: Ends,
+    dst_port: u16,
+    /// Bytes of payload.
+    len: usize,
+}
+
 impl Stack {
-    /// Takes packets as long as they are plain datagrams for the socket that
-    /// received last; returns the first piece of one that is not.
+    /// Takes a packet if it is a plain datagram for the socket that received
+    /// last; else gives it back, untouched and uncounted.
     #[inline(never)]
-    pub(crate) fn udp_expected(
-        &mut self,
-        pieces: &mut impl Iterator<Item = RxFrame>,
-    ) -> Option<RxFrame> {
-        let Self {
-            pool,
-            counters,
-            iface,
-            udp,
-            ..
-        } = self;
-        let Some(socket) = udp.sockets.get_mut(udp.last as usize) else {
-            return pieces.next();
+    pub(crate) fn udp_expected(&mut self, piece: RxFrame) -> Option<RxFrame> {
+        let RxFrame { frame, meta } = piece;
+        let plain = parse(&frame, meta, self.iface.mac().0)
+            .filter(|plain| self.iface.is_exchange(plain.ends.src, plain.ends.dst));
+        let socket = self.udp.sockets.get_mut(self.udp.last as usize);
+        let (Some(plain), Some(socket)) = (plain, socket) else {
+            return Some(RxFrame { frame, meta });
         };
-        let (mut taken, mut bytes) = (0, 0);
-        let mut odd = None;
-        for RxFrame { frame, meta } in pieces {
-            let plain = parse(&frame, meta, iface.mac().0);
-            let fits = plain.filter(|plain| iface.is_exchange(plain.src, plain.dst));
-            let Some(plain) = fits.filter(|plain| socket.expects(plain, &frame, pool)) else {
-                odd = Some(RxFrame { frame, meta });
-                break;
-            };
-            taken += 1;
-            bytes += frame.len() as u64;
-            socket.take(&plain, frame);
+        if !socket.expects(&plain, &frame, &self.pool) {
+            return Some(RxFrame { frame, meta });
         }
-        if taken > 0 {
-            counters.add(Counter::FramesIn, taken);
-            counters.add(Counter::BytesIn, bytes);
-            counters.add(Counter::Ipv4In, taken);
-            counters.add(Counter::UdpIn, taken);
-        }
-        odd
+        self.counters.inc(Counter::FramesIn);
+        self.counters.add(Counter::BytesIn, frame.len() as u64);
+        self.counters.inc(Counter::Ipv4In);
+        self.counters.inc(Counter::UdpIn);
+        socket.take(&plain, frame);
+        None
     }
 }
 
@@ -82,8 +71,8 @@ impl Socket {
     fn expects(&self, plain: &Plain, frame: &FrameBuf, pool: &FramePool) -> bool {
         self.open
             && self.port == plain.dst_port
-            && self.matches(IpAddr::V4(plain.dst))
-            && self.remote.is_none_or(|remote| remote == plain.from())
+            && self.matches(IpAddr::V4(plain.ends.dst))
+            && self.remote.is_none_or(|remote| remote == plain.ends.from())
             && (self.queue.is_empty()
                 || self.has_room(frame.slot_size()) && pool.available() >= pool.capacity() / 8)
     }
@@ -92,12 +81,15 @@ impl Socket {
     fn take(&mut self, plain: &Plain, mut frame: FrameBuf) {
         frame.trim_front(HEADERS);
         frame.truncate(plain.len);
+        let again = self.newest == Some(plain.ends);
+        self.newest = Some(plain.ends);
         self.push(Datagram {
             payload: frame.freeze(),
             origin: Origin {
-                from: plain.from(),
-                to: Some(IpAddr::V4(plain.dst)),
+                from: plain.ends.from(),
+                to: Some(IpAddr::V4(plain.ends.dst)),
             },
+            again,
         });
     }
 }
@@ -137,9 +129,11 @@ fn parse(frame: &FrameBuf, meta: RxMeta, mac: [u8; 6]) -> Option<Plain> {
         }
     }
     Some(Plain {
-        src: Ipv4Addr::from_bits(word(26)),
-        dst: Ipv4Addr::from_bits(word(30)),
-        src_port: half(34),
+        ends: Ends {
+            src: Ipv4Addr::from_bits(word(26)),
+            dst: Ipv4Addr::from_bits(word(30)),
+            src_port: half(34),
+        },
         dst_port: half(36),
         len,
     })

@@ -46,9 +46,11 @@ impl Stack {
                 frame.truncate(usize::from(header.len.get()));
                 frame.trim_front(UDP_HEADER);
                 let to = (!ip.broadcast).then_some(ip.dst);
+                socket.newest = None;
                 socket.push(Datagram {
                     payload: frame.freeze(),
                     origin: Origin { from, to },
+                    again: false,
                 });
                 self.counters.inc(Counter::UdpIn);
                 return Ok(());

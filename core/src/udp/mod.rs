@@ -27,6 +27,7 @@ use pollwire_rings::FrameRef;
 
 use crate::wire::ipv4::PROTOCOL_UDP;
 use crate::{ConnError, Misuse};
+use expected::Ends;
 use ports::Ports;
 use route::Route;
 
@@ -67,10 +68,12 @@ impl Default for UdpOptions {
 struct Datagram {
     payload: FrameRef,
     origin: Origin,
+    /// The datagram before it had the same origin.
+    again: bool,
 }
 
 /// Where a datagram came from.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Origin {
     from: SocketAddr,
     /// The address of ours that it was sent to, if it was not for many.
@@ -86,6 +89,9 @@ struct Socket {
     open: bool,
     /// The only peer, when connected.
     remote: Option<SocketAddr>,
+    /// Where the newest datagram in the queue, or the one that was in it last,
+    /// came from, if that was plain.
+    newest: Option<Ends>,
     /// Where the datagram received last came from.
     answering: Option<Origin>,
     /// The way to whom it wrote last.
@@ -109,6 +115,7 @@ impl Socket {
         generation: 0,
         open: false,
         remote: None,
+        newest: None,
         answering: None,
         route: Route::NONE,
         error: None,
@@ -142,8 +149,23 @@ impl Socket {
     fn pop(&mut self) -> Option<Datagram> {
         let datagram = self.queue.pop_front()?;
         self.held = self.held.saturating_sub(datagram.payload.slot_size());
-        self.answering = Some(datagram.origin);
+        if !datagram.again {
+            self.answer(datagram.origin);
+        }
         Some(datagram)
+    }
+
+    /// Has answers to `origin` go out from the address that it wrote to.
+    fn answer(&mut self, origin: Origin) {
+        let before = self.answering.replace(origin);
+        // The source address to the peer of the route may be another one now.
+        if [Some(origin), before]
+            .iter()
+            .flatten()
+            .any(|origin| origin.from == self.route.remote)
+        {
+            self.route.forget();
+        }
     }
 
     /// The source of datagrams to `remote`, if the socket has one.
@@ -207,13 +229,11 @@ impl Udp {
             ..
         } = self;
         // Binding sees to it that at most one matches.
-        let index = ports
-            .sockets(local.port())
-            .find(|&index| {
-                sockets
-                    .get(index as usize)
-                    .is_some_and(|socket| socket.matches(local.ip()))
-            })?;
+        let index = ports.sockets(local.port()).find(|&index| {
+            sockets
+                .get(index as usize)
+                .is_some_and(|socket| socket.matches(local.ip()))
+        })?;
         *last = index;
         sockets.get_mut(index as usize)
     }

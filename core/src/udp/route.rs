@@ -27,9 +27,7 @@ const HEADERS: usize = UDP_AT + UDP_HEADER;
 
 /// The way to the peer that a socket wrote to last.
 pub(super) struct Route {
-    remote: SocketAddr,
-    /// The source address that the socket's state asked for.
-    asked: Option<IpAddr>,
+    pub(super) remote: SocketAddr,
     /// The interface's generation when the template was made; 0: there is none.
     generation: u32,
     headers: [u8; HEADERS],
@@ -45,7 +43,6 @@ impl Route {
     /// To nowhere yet.
     pub(super) const NONE: Self = Self {
         remote: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
-        asked: None,
         generation: 0,
         headers: [0; HEADERS],
         ip: Sum::ZERO,
@@ -55,7 +52,6 @@ impl Route {
 
     fn new(
         remote: SocketAddr,
-        asked: Option<IpAddr>,
         source: (Ipv4Addr, u16),
         destination: (Ipv4Addr, u16),
         (link, generation): ([u8; ETHERNET_HEADER], u32),
@@ -70,7 +66,6 @@ impl Route {
         transport[2..4].copy_from_slice(&destination.1.to_be_bytes());
         Self {
             remote,
-            asked,
             generation,
             ip: Sum::of(network),
             pseudo: pseudo_sum(source.0.into(), destination.0.into(), 0),
@@ -79,9 +74,14 @@ impl Route {
         }
     }
 
+    /// Makes the next datagram find its way anew.
+    pub(super) fn forget(&mut self) {
+        self.generation = 0;
+    }
+
     /// Writes the headers of a datagram with `len` bytes of payload. `payload`
     /// is its sum, or `None` where the device completes the checksum.
-    #[inline]
+    #[inline(always)]
     fn stamp(&self, out: &mut [u8; HEADERS], len: u16, payload: Option<Sum>) -> TxMeta {
         *out = self.headers;
         let udp_len = len + UDP_HEADER as u16;
@@ -135,7 +135,6 @@ impl Stack {
         let usual = route.generation == generation
             && route.remote == remote
             && socket.error.is_none()
-            && route.asked == socket.source_for(remote)
             && frame.len() + UDP_HEADER + IPV4_HEADER <= usize::from(mtu)
             && !self.outbox.is_full();
         if !usual {
@@ -157,7 +156,8 @@ impl Stack {
         let meta = route.stamp(room, len, payload);
         self.counters.inc(Counter::UdpOut);
         self.counters.inc(Counter::Ipv4Out);
-        self.outbox.push_whole(frame.freeze(), meta);
+        // It is not full, as was checked.
+        let _ = self.outbox.push(frame.freeze(), None, meta);
         Ok(())
     }
 
@@ -171,7 +171,6 @@ impl Stack {
             (socket.route.remote, socket.route.generation) = (remote, 0);
             return;
         }
-        let asked = socket.source_for(remote);
         let (SocketAddr::V4(from), SocketAddr::V4(to)) = (source, remote) else {
             return;
         };
@@ -179,7 +178,7 @@ impl Stack {
         let link = self.link_template(now, source.ip(), remote.ip());
         if let (Some(link), Ok(socket)) = (link, self.udp.socket(id)) {
             let (from, to) = ((*from.ip(), from.port()), (*to.ip(), to.port()));
-            socket.route = Route::new(remote, asked, from, to, link);
+            socket.route = Route::new(remote, from, to, link);
         }
     }
 }

@@ -3,14 +3,15 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
+use core::mem::MaybeUninit;
 
 use super::line::Line;
 use super::segment::Plan;
 use super::{Impairment, WireStats};
 use crate::burst::Bounds;
 use crate::{
-    FramePool, FrameRef, Instant, RX_PIECES, RxBurst, RxChecksum, RxMeta, TxBurst, TxChecksum,
-    TxMeta,
+    FrameBuf, FramePool, FrameRef, Instant, RX_PIECES, RxBurst, RxChecksum, RxFrame, RxMeta,
+    TxBurst, TxChecksum, TxMeta,
 };
 
 /// Most pieces that a direction holds.
@@ -119,7 +120,11 @@ impl Lane {
         pool: &FramePool,
         out: &mut RxBurst,
     ) -> usize {
-        let plain = self.receive_plain(pool, out);
+        let plain = if self.packets.len() == 1 {
+            self.receive_lone(pool, out)
+        } else {
+            self.receive_plain(pool, out)
+        };
         let added = if self.packets.is_empty() && self.line.is_none() {
             plain
         } else {
@@ -134,28 +139,56 @@ impl Lane {
     #[inline]
     fn receive_plain(&mut self, pool: &FramePool, out: &mut RxBurst) -> usize {
         let (mut done, mut bytes, mut end) = (0, 0, self.base);
-        let packets = self.packets.iter().zip(&self.pieces).take(out.room());
-        for (packet, piece) in packets {
+        let room = pool.frame_size() - crate::HEADROOM;
+        let packets = self.packets.iter().zip(&self.pieces).zip(out.spare());
+        for ((packet, piece), place) in packets {
             end = end.wrapping_add(1);
-            if packet.end != end || packet.meta.gso.is_some() {
+            let plain = packet.end == end && packet.meta.gso.is_none();
+            if !plain || piece.len() > room {
                 break;
             }
-            let Some(frame) = pool.alloc_copy(piece) else {
+            let Some(frame) = pool.alloc() else {
                 break;
             };
-            let meta = RxMeta {
-                checksum: rx_checksum(packet.meta),
-                ..RxMeta::default()
-            };
-            if out.push(frame, meta).is_err() {
-                break;
-            }
+            // SAFETY: the frame is new, and `room` is what its slot has.
+            unsafe { deliver(piece, packet.meta, frame, place) };
             done += 1;
             bytes += piece.len() as u64;
         }
+        // SAFETY: the loop wrote to `done` places.
+        unsafe { out.add_packets(done) };
         self.stats.delivered_bytes += bytes;
         self.remove_front(done, done);
         done
+    }
+
+    /// Delivers the only packet if [`receive_plain`](Self::receive_plain)
+    /// would: an exchange of small messages is not worth a loop.
+    #[inline]
+    fn receive_lone(&mut self, pool: &FramePool, out: &mut RxBurst) -> usize {
+        let room = pool.frame_size() - crate::HEADROOM;
+        let (Some(packet), [piece], Some(place)) = (
+            self.packets.first(),
+            self.pieces.as_slice(),
+            out.spare().first_mut(),
+        ) else {
+            return 0;
+        };
+        if packet.meta.gso.is_some() || piece.len() > room {
+            return 0;
+        }
+        let Some(frame) = pool.alloc() else {
+            return 0;
+        };
+        // SAFETY: the frame is new, and `room` is what its slot has.
+        unsafe { deliver(piece, packet.meta, frame, place) };
+        self.stats.delivered_bytes += piece.len() as u64;
+        // SAFETY: one place was written to.
+        unsafe { out.add_packets(1) };
+        self.packets.clear();
+        drop(self.pieces.pop());
+        self.base = 0;
+        1
     }
 
     /// Delivers packets of every shape.
@@ -221,6 +254,31 @@ impl Lane {
             }
             line.remove(&mut self.stats);
         }
+    }
+}
+
+/// Copies a packet of one piece into `frame`, and puts that in its place.
+///
+/// # Safety
+/// `frame` is as [`FramePool::alloc`] gave it, with room for `piece`.
+#[inline]
+unsafe fn deliver(
+    piece: &FrameRef,
+    meta: TxMeta,
+    mut frame: FrameBuf,
+    place: &mut MaybeUninit<RxFrame>,
+) {
+    let meta = RxMeta {
+        checksum: rx_checksum(meta),
+        ..RxMeta::default()
+    };
+    // SAFETY: the slot has that many bytes behind its headroom, says our
+    // caller. The frame is its slot's only handle, so `piece` lies elsewhere,
+    // and the slot stays where it is when the handle moves to `place`.
+    unsafe {
+        let data = frame.set_len_unchecked(piece.len());
+        place.write(RxFrame { frame, meta });
+        data.copy_from_nonoverlapping(piece.as_ptr(), piece.len());
     }
 }
 
