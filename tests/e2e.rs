@@ -44,7 +44,7 @@ fn services(host: &Host) -> Result<(), Skip> {
 #[test]
 fn services_under_the_bundled_tender() {
     isolated("services_under_the_bundled_tender", || {
-        services(&Host::bundled_tender()?)
+        services(&Host::bundled_tender())
     });
 }
 
@@ -54,8 +54,13 @@ fn services_under_solo5_spt() {
 }
 
 #[test]
+fn services_under_hvt() {
+    isolated("services_under_hvt", || services(&Host::hvt()?));
+}
+
+#[test]
 fn services_on_linux() {
-    isolated("services_on_linux", || services(&Host::linux()?));
+    isolated("services_on_linux", || services(&Host::Linux));
 }
 
 #[test]
@@ -171,7 +176,7 @@ fn echo_client_checks_what_linux_sends() {
 fn echo_images_on_a_wire() {
     isolated("echo_images_on_a_wire", || {
         let tender = host::tender();
-        let image = host::image("echo");
+        let image = host::image("echo", "spt");
         let path = host::temporary("wire");
         let start = |arguments: &[&str]| {
             let mut command = Command::new(&tender);

@@ -60,8 +60,12 @@ fn wait_for_tap() {
 
 /// Where a program runs.
 pub(crate) enum Host {
-    /// As spt image, under a tender.
-    Tender { name: &'static str, tender: PathBuf },
+    /// As image, under a tender.
+    Tender {
+        name: &'static str,
+        tender: PathBuf,
+        abi: &'static str,
+    },
     /// As Linux process.
     Linux,
 }
@@ -76,41 +80,55 @@ impl fmt::Display for Host {
 }
 
 impl Host {
-    pub(crate) fn bundled_tender() -> Result<Self, Skip> {
-        Ok(Self::Tender {
+    pub(crate) fn bundled_tender() -> Self {
+        Self::Tender {
             name: "bundled tender",
             tender: tender(),
-        })
+            abi: "spt",
+        }
     }
 
     /// Solo5's own tender, from the environment's `SOLO5_SPT` or the path.
     pub(crate) fn solo5_spt() -> Result<Self, Skip> {
-        let named = env::var_os("SOLO5_SPT").map(PathBuf::from);
+        let named = env::var_os("SOLO5_SPT").filter(|named| !named.is_empty());
         let why = "solo5-spt is not in PATH, nor named by SOLO5_SPT";
-        let tender = named.or_else(|| find("solo5-spt"));
+        let tender = named.map(PathBuf::from).or_else(|| find("solo5-spt"));
         Ok(Self::Tender {
             name: "solo5-spt",
             tender: tender.ok_or_else(|| Skip(why.to_owned()))?,
+            abi: "spt",
         })
     }
 
-    pub(crate) fn linux() -> Result<Self, Skip> {
-        Ok(Self::Linux)
+    /// As virtual machine, where KVM runs what an image needs.
+    pub(crate) fn hvt() -> Result<Self, Skip> {
+        if !Path::new("/dev/kvm").exists() {
+            return Err(Skip("no /dev/kvm".to_owned()));
+        }
+        let host = Self::Tender {
+            name: "bundled tender, hvt",
+            tender: tender(),
+            abi: "hvt",
+        };
+        let (_, text) = host.run("services", &["--help"]).finish();
+        // KVM without the processor's support for real mode and the like.
+        if text.contains("InternalError") || text.contains("/dev/kvm: Permission") {
+            return Err(Skip(format!("KVM does not run images here: {text}")));
+        }
+        Ok(host)
     }
 
-    /// Those hosts of images that there are.
+    /// The hosts of spt images that there are.
     pub(crate) fn spt() -> Vec<Self> {
-        let mut found = Vec::new();
-        for host in [Self::bundled_tender(), Self::solo5_spt()] {
-            match host {
-                Ok(host) => found.push(host),
-                Err(Skip(why)) => println!("not under Solo5's own tender: {why}"),
-            }
+        let mut found = vec![Self::bundled_tender()];
+        match Self::solo5_spt() {
+            Ok(host) => found.push(host),
+            Err(Skip(why)) => println!("not under Solo5's own tender: {why}"),
         }
         found
     }
 
-    /// Those that there are.
+    /// The hosts that there are, KVM aside.
     pub(crate) fn all() -> Vec<Self> {
         let mut found = Self::spt();
         found.push(Self::Linux);
@@ -121,11 +139,11 @@ impl Host {
     pub(crate) fn run(&self, program: &str, arguments: &[&str]) -> Running {
         wait_for_tap();
         let command = match self {
-            Self::Tender { tender, .. } => {
+            Self::Tender { tender, abi, .. } => {
                 let mut command = Command::new(tender);
                 command
                     .args(["--mem=64", &format!("--net:service={TAP}"), "--"])
-                    .arg(image(program));
+                    .arg(image(program, abi));
                 command
             }
             Self::Linux => Command::new(target().join("release/examples").join(program)),
@@ -258,6 +276,7 @@ pub(crate) fn build() {
     BUILT.call_once(|| {
         for arguments in [
             "xtask image services --abi spt",
+            "xtask image services --abi hvt",
             "xtask image echo --abi spt",
             "build --quiet --release --example services",
         ] {
@@ -273,8 +292,8 @@ pub(crate) fn build() {
 }
 
 /// The image of `program`.
-pub(crate) fn image(program: &str) -> PathBuf {
-    target().join("images").join(format!("{program}.spt"))
+pub(crate) fn image(program: &str, abi: &str) -> PathBuf {
+    target().join("images").join(format!("{program}.{abi}"))
 }
 
 /// The bundled tender, which building an image builds too.
