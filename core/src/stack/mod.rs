@@ -209,7 +209,7 @@ impl Stack {
     /// this turn: give `tx` to the device and call again.
     pub fn output(&mut self, now: Instant, tx: &mut TxBurst) -> bool {
         self.set_now(now);
-        let more = self.tcp_output(now, tx);
+        let more = self.tcp.any_touched() && self.tcp_output(now, tx);
         // Flows may have put segments for unresolved neighbours there.
         let control = self.outbox.drain_into(tx);
         more || control

@@ -406,6 +406,7 @@ impl Stack {
 
     /// Sends for every touched flow until the burst is full. Returns whether
     /// more is left for this turn.
+    #[inline(never)]
     pub(crate) fn tcp_output(&mut self, now: Instant, tx: &mut TxBurst) -> bool {
         while tx.has_room(4) {
             let Some(index) = self.tcp.pop_touched() else {

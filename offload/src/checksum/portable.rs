@@ -39,14 +39,20 @@ pub(super) fn sum_tail(mut data: &[u8]) -> u64 {
     sum
 }
 
-/// For headers and small payloads: no call, no set-up.
+/// For headers and small payloads: no set-up.
 #[inline]
 pub(super) fn sum_short(data: &[u8]) -> u64 {
     let Some(last) = data.last_chunk::<8>() else {
         return sum_tail(data);
     };
     let mut sum = keep_last(u64::from_ne_bytes(*last), data.len() as u32 % 8);
-    for word in data.as_chunks::<8>().0 {
+    let (blocks, rest) = data.as_chunks::<32>();
+    for block in blocks {
+        for word in block.as_chunks::<8>().0 {
+            sum = add_carry(sum, u64::from_ne_bytes(*word));
+        }
+    }
+    for word in rest.as_chunks::<8>().0 {
         sum = add_carry(sum, u64::from_ne_bytes(*word));
     }
     sum
