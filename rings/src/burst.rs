@@ -429,6 +429,7 @@ impl TxBurst {
         self.move_block_into(base, room, pieces, packets)
     }
 
+    #[inline(never)]
     fn move_block_into(
         &mut self,
         base: u32,

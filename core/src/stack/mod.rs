@@ -218,7 +218,9 @@ impl Stack {
     /// Runs the timers that are due.
     pub fn expire(&mut self, now: Instant) {
         self.set_now(now);
-        self.tcp_expire(now);
+        if self.timers.next_deadline().is_some_and(|at| at <= now) {
+            self.tcp_expire(now);
+        }
         if self.iface.deadline().is_some_and(|at| at <= now) {
             self.iface_expire(now);
         }

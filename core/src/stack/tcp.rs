@@ -482,6 +482,7 @@ impl Stack {
     }
 
     /// Runs the timers that are due; output follows for those flows.
+    #[inline(never)]
     pub(crate) fn tcp_expire(&mut self, now: Instant) {
         while let Some(index) = self.timers.pop_due(now) {
             let Self {

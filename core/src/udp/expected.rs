@@ -82,7 +82,9 @@ impl Socket {
         frame.trim_front(HEADERS);
         frame.truncate(plain.len);
         let again = self.newest == Some(plain.ends);
-        self.newest = Some(plain.ends);
+        if !again {
+            self.newest = Some(plain.ends);
+        }
         self.push(Datagram {
             payload: frame.freeze(),
             origin: Origin {

@@ -136,7 +136,7 @@ impl Lane {
 
     /// Delivers packets from the front as long as each is of one piece, needs
     /// no segmentation, and fits.
-    #[inline]
+    #[inline(never)]
     fn receive_plain(&mut self, pool: &FramePool, out: &mut RxBurst) -> usize {
         let (mut done, mut bytes, mut end) = (0, 0, self.base);
         let room = pool.frame_size() - crate::HEADROOM;

@@ -68,6 +68,7 @@ impl Line {
     }
 
     /// Takes every packet of `burst`.
+    #[inline(never)]
     pub(super) fn send(
         &mut self,
         now: Instant,

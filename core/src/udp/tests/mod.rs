@@ -288,6 +288,47 @@ fn frames_that_are_shared_or_have_no_room_get_their_header_in_front() {
 }
 
 #[test]
+fn headers_from_the_template_are_those_of_the_layers() {
+    for mut host in [Peer::new(), Peer::with_tx_checksum()] {
+        let id = bind(&mut host, ANY, 7);
+        for len in [0, 1, 2, 63, 64, 127, 128, 129, 1471, 1472, 5] {
+            let payload: Vec<u8> = (0..len).map(|at| at as u8 ^ 0x5a).collect();
+            let alone = host.frame(&payload);
+            host.stack
+                .udp_try_send_frame(id, alone, peer(4000))
+                .expect("sent");
+            let routed = host.take_one();
+            // A shared frame takes the layers one by one.
+            let shared = host.frame(&payload).freeze();
+            host.stack
+                .udp_try_send_frame(id, shared.clone(), peer(4000))
+                .expect("sent");
+            let layered = host.take_one();
+            assert_eq!((routed.pieces, layered.pieces), (1, 2), "{len} bytes");
+            assert_eq!(routed.ip, layered.ip, "{len} bytes");
+            assert_eq!(routed.meta, layered.meta, "{len} bytes");
+        }
+        host.finish();
+    }
+}
+
+#[test]
+fn rfc_1122_3_3_4_2_a_kept_way_follows_the_address_asked() {
+    let mut host = Peer::new();
+    let id = bind(&mut host, ANY, 7);
+    let second = Ipv4Addr::new(10, 0, 0, 3);
+    for asked in [OWN, OWN, OWN, second, second, OWN, second, second, second] {
+        host.give_udp(asked, 4000, 7, b"ask");
+        let (payload, from) = host.stack.udp_try_recv(id).expect("it came");
+        host.stack
+            .udp_try_send_frame(id, payload, from)
+            .expect("sent");
+        assert_eq!(host.take_one().source(), asked);
+    }
+    host.finish();
+}
+
+#[test]
 fn rfc_768_a_computed_zero_is_sent_as_all_ones() {
     let mut host = Peer::new();
     let id = bind(&mut host, ANY, 7);
