@@ -72,15 +72,18 @@ fn take_run<const N: usize>(
     pieces: &mut impl Iterator<Item = RxFrame>,
     taken: &mut (u64, u64),
 ) -> Option<RxFrame> {
-    for piece in pieces {
-        let RxFrame { mut frame, meta } = piece;
+    let (mut last, mut longest) = (None, 0);
+    let odd = loop {
+        let Some(RxFrame { mut frame, meta }) = pieces.next() else {
+            break None;
+        };
         let found = if meta.continues {
             None
         } else {
             parse::<N>(&frame, meta, mac, tcb.key, tcb.hot)
         };
         let Some(expected) = found else {
-            return Some(RxFrame { frame, meta });
+            break Some(RxFrame { frame, meta });
         };
         *taken = (taken.0 + 1, taken.1 + frame.len() as u64);
         frame.trim_front(N);
@@ -88,8 +91,13 @@ fn take_run<const N: usize>(
         if let Err(reason) = tcb.on_expected(env, &expected, frame) {
             env.counters.drop(reason);
         }
+        longest = longest.max(expected.len);
+        last = Some(expected);
+    };
+    if let Some(last) = last {
+        tcb.end_expected(env, &last, longest);
     }
-    None
+    odd
 }
 
 /// Reads the headers, `N` bytes of them, if they are those of the segment that

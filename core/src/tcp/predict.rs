@@ -62,8 +62,8 @@ impl Expected {
 }
 
 impl Tcb<'_> {
-    /// Takes the segment that [`Expected::is_due`] recognised; `frame` holds
-    /// its payload.
+    /// Takes a segment that [`Expected::is_due`] recognised; `frame` holds its
+    /// payload. [`end_expected`](Self::end_expected) follows the last of a run.
     #[inline(always)]
     pub(crate) fn on_expected(
         &mut self,
@@ -75,23 +75,30 @@ impl Tcb<'_> {
             self.hot.ts_recent = seg.timestamp.0;
             self.cold.ts_recent_at = env.now;
         }
-        self.cold.heard_at = env.now;
-        self.hot.snd_wl1 = seg.seq;
-        self.hot.snd_wl2 = seg.ack;
-        let window = u32::from(seg.window) << self.hot.snd_scale;
-        if window != self.hot.snd_wnd {
-            self.hot.snd_wnd = window;
-            self.cold.max_snd_wnd = self.cold.max_snd_wnd.max(window);
-        }
         if seg.ack != self.hot.snd_una {
             self.on_new_ack(env, seg.ack, Some(seg.timestamp));
         }
         if seg.len == 0 {
             return Ok(());
         }
-        self.take_in_order(env, frame.freeze(), seg.len)?;
-        self.schedule_ack(env, seg.len, seg.push);
-        self.wake_reader();
-        Ok(())
+        self.take_in_order(env, frame.freeze(), seg.len)
+    }
+
+    /// Does what a run of expected segments needs but once: `last` is the run's
+    /// last, `longest` its longest payload.
+    #[inline]
+    pub(crate) fn end_expected(&mut self, env: &mut Env<'_>, last: &Expected, longest: u32) {
+        self.cold.heard_at = env.now;
+        self.hot.snd_wl1 = last.seq;
+        self.hot.snd_wl2 = last.ack;
+        let window = u32::from(last.window) << self.hot.snd_scale;
+        if window != self.hot.snd_wnd {
+            self.hot.snd_wnd = window;
+            self.cold.max_snd_wnd = self.cold.max_snd_wnd.max(window);
+        }
+        if longest > 0 {
+            self.schedule_ack(env, longest, last.push);
+            self.wake_reader();
+        }
     }
 }
