@@ -5,6 +5,10 @@
 //! which vanishes with it, with a TAP device and one server inside. What cannot
 //! run on a machine says so in a line `skipped: why`. The figures that are
 //! printed are there to be read; no test depends on them.
+//!
+//! Solo5's tender comes with its sources (github.com/Solo5/solo5: `./configure.sh
+//! && make tenders/spt/solo5-spt`, which takes libseccomp-dev) or from opam; it
+//! is found in `PATH`, or where `SOLO5_SPT` says.
 
 #[path = "e2e/checks.rs"]
 mod checks;
@@ -12,15 +16,25 @@ mod checks;
 mod host;
 #[path = "e2e/http.rs"]
 mod http;
+#[path = "e2e/lossy.rs"]
+mod lossy;
 #[path = "e2e/namespace.rs"]
 mod namespace;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener};
+use std::panic;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use host::{Host, Running, THEIRS};
 use namespace::{Skip, isolated};
+use pollwire::host::MonotonicClock;
+use pollwire::rings::tap::{Offloads, Tap};
+use pollwire::rings::{NetDevice, local_mac};
+use pollwire::{Config, NetCell, Runtime, Stack};
 
 /// All that `services` is to do, on `host`.
 fn services(host: &Host) -> Result<(), Skip> {
@@ -61,6 +75,52 @@ fn services_under_hvt() {
 #[test]
 fn services_on_linux() {
     isolated("services_on_linux", || services(&Host::Linux));
+}
+
+/// Two congestion controls and two loss recoveries, each against the other.
+#[test]
+fn echo_over_a_bad_wire() {
+    const SEED: u64 = 0x5eed;
+    isolated("echo_over_a_bad_wire", || {
+        println!("seed {SEED:#x}");
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let server = scope.spawn(|| serve_badly(SEED, &done));
+            let outcome = panic::catch_unwind(|| {
+                for length in [0, 1, 100_000, 20_000_000] {
+                    checks::echo(host::connect(7), length);
+                }
+            });
+            done.store(true, Ordering::Relaxed);
+            server.join().expect("no panic in the stack");
+            outcome.unwrap_or_else(|cause| panic::resume_unwind(cause));
+        });
+        Ok(())
+    });
+}
+
+/// Runs the services in this process, over a bad TAP, until `done`.
+fn serve_badly(seed: u64, done: &AtomicBool) {
+    let tap = Tap::open(host::TAP, local_mac(seed), Offloads::NONE).expect("a TAP");
+    let device = lossy::Lossy::new(tap, seed);
+    let address = "10.0.0.2/24".parse().expect("an address");
+    let config = Config::new(address, [0x5e; 32]);
+    let cell = NetCell::new(Stack::on_heap::<4096, 64, 2048>(&config, device.caps()));
+    Runtime::new(&cell, device, MonotonicClock::new()).block_on(async |net| {
+        let services = pollwire_apps::services::run(net, pollwire::host::wall_clock);
+        net.spawn(services).detach();
+        while !done.load(Ordering::Relaxed) {
+            net.sleep(Duration::from_millis(10)).await;
+        }
+        net.with_stack(|stack| print!("{}", stack.counters()));
+        for _ in 0..500 {
+            if net.with_stack(|stack| stack.pool().in_use()) == 0 {
+                return;
+            }
+            net.sleep(Duration::from_millis(10)).await;
+        }
+        panic!("frames are left behind");
+    });
 }
 
 #[test]

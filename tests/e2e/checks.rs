@@ -75,7 +75,7 @@ impl Pattern {
 fn rate(length: usize, start: Instant) -> String {
     let took = start.elapsed();
     let rate = length as f64 / MB / took.as_secs_f64();
-    format!("{} MB in {took:.2?}, {rate:.0} MB/s", length / 1_000_000)
+    format!("{length} bytes in {took:.2?}, {rate:.0} MB/s")
 }
 
 /// Sends `length` bytes and takes them back at the same time.

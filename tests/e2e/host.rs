@@ -18,7 +18,8 @@ use super::namespace::{INSIDE, Skip, find};
 pub(crate) const OURS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 /// Linux's address.
 pub(crate) const THEIRS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
-const TAP: &str = "tap0";
+/// The TAP device of the namespace.
+pub(crate) const TAP: &str = "tap0";
 
 /// Nothing on a TAP takes longer, loss aside, of which there is none.
 const PATIENCE: Duration = Duration::from_secs(10);
