@@ -43,8 +43,6 @@ pub(crate) struct Node {
     pub(crate) next: Link,
     /// `SENT`, `SACKED`, ...
     pub(crate) marks: u8,
-    /// Push: the writer's data ends here.
-    pub(crate) push: bool,
 }
 
 impl Node {
@@ -55,7 +53,6 @@ impl Node {
         len: 0,
         next: None,
         marks: 0,
-        push: false,
     };
 
     /// Sequence number behind its last byte.
@@ -155,29 +152,25 @@ impl Nodes {
     #[inline]
     pub(crate) fn alloc(&mut self, seq: SeqNum, frame: FrameRef) -> Result<NodeId, FrameRef> {
         let id = match self.free {
-            Some(id) => {
-                self.free = self.next(id);
-                id
-            }
-            None => {
-                let Some(id) = NodeId::new(self.fresh + 1) else {
+            Some(id) => id,
+            None if (self.fresh as usize) < self.slab.len() => {
+                self.fresh += 1;
+                let Some(id) = NodeId::new(self.fresh) else {
                     return Err(frame);
                 };
-                if self.fresh as usize >= self.slab.len() {
-                    return Err(frame);
-                }
-                self.fresh += 1;
                 id
             }
+            None => return Err(frame),
         };
-        let Some(node) = self.get_mut(id) else {
+        let Some(node) = self.slab.get_mut(Self::slot(id)) else {
             return Err(frame);
         };
+        // A node never used before links to none, as the list's last does.
+        self.free = node.next;
         node.len = u32::try_from(frame.len()).unwrap_or(0);
         node.seq = seq;
         node.next = None;
         node.marks = 0;
-        node.push = false;
         node.frame = Some(frame);
         self.in_use += 1;
         Ok(id)
@@ -283,12 +276,12 @@ impl Nodes {
     /// Cuts node `id` after `len` bytes; the rest becomes a node behind it.
     /// `false`, and no change, when no node is left.
     pub(crate) fn split(&mut self, queue: &mut Queue, id: NodeId, len: u32) -> bool {
-        let Some((seq, frame, push, sent_at, marks)) = self.get(id).and_then(|node| {
+        let Some((seq, frame, sent_at, marks)) = self.get(id).and_then(|node| {
             let rest = node
                 .frame
                 .as_ref()?
                 .slice(len as usize, node.len as usize)?;
-            Some((node.seq + len, rest, node.push, node.sent_at, node.marks))
+            Some((node.seq + len, rest, node.sent_at, node.marks))
         }) else {
             return false;
         };
@@ -296,14 +289,12 @@ impl Nodes {
             return false;
         };
         if let Some(node) = self.get_mut(rest) {
-            node.push = push;
             node.sent_at = sent_at;
             node.marks = marks;
         }
         if let Some(node) = self.get_mut(id) {
             node.truncate(len);
-            node.push = false;
-        }
+            }
         self.insert_after(queue, Some(id), rest);
         true
     }
