@@ -37,17 +37,17 @@ struct Limit {
 const LIMITS: [Limit; 3] = [
     Limit {
         work: Work::BULK,
-        most: 1650,
+        most: 1560,
         aim: 1500,
     },
     Limit {
         work: Work::BULK_OFFLOADED,
-        most: 1120,
+        most: 1070,
         aim: 900,
     },
     Limit {
         work: Work::PING_PONG,
-        most: 4470,
+        most: 4160,
         aim: 2700,
     },
 ];

@@ -294,7 +294,7 @@ impl Nodes {
         }
         if let Some(node) = self.get_mut(id) {
             node.truncate(len);
-            }
+        }
         self.insert_after(queue, Some(id), rest);
         true
     }

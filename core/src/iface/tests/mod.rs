@@ -53,7 +53,10 @@ impl Host {
     /// A host that has not run yet.
     pub(crate) fn at_boot(config: &Config) -> Self {
         let stack = Stack::on_heap::<FRAMES, 16, 2048>(config, Caps::plain(OUR_MAC.0, 1500));
-        Self { stack, now: Instant::from_secs(100) }
+        Self {
+            stack,
+            now: Instant::from_secs(100),
+        }
     }
 
     /// Lets time pass, and what is due happen.
@@ -108,12 +111,14 @@ impl Host {
         meta: TxMeta,
     ) -> Result<(), DropReason> {
         let (src, dst) = (IpAddr::V4(OUR_IP), IpAddr::V4(to));
-        self.stack.ip_send(self.now, src, dst, PROTOCOL_UDP, frame, None, meta)
+        self.stack
+            .ip_send(self.now, src, dst, PROTOCOL_UDP, frame, None, meta)
     }
 
     /// The Ethernet header for packets to `to`, if there is one.
     pub(crate) fn template(&mut self, to: Ipv4Addr) -> Option<([u8; 14], u32)> {
-        self.stack.link_template(self.now, IpAddr::V4(OUR_IP), IpAddr::V4(to))
+        self.stack
+            .link_template(self.now, IpAddr::V4(OUR_IP), IpAddr::V4(to))
     }
 
     /// What the host sent since the last call.
@@ -123,8 +128,15 @@ impl Host {
         loop {
             let more = self.stack.output(self.now, &mut tx);
             for packet in tx.iter() {
-                let bytes = packet.pieces.iter().flat_map(|piece| piece.to_vec()).collect();
-                sent.push(Sent { bytes, meta: packet.meta });
+                let bytes = packet
+                    .pieces
+                    .iter()
+                    .flat_map(|piece| piece.to_vec())
+                    .collect();
+                sent.push(Sent {
+                    bytes,
+                    meta: packet.meta,
+                });
             }
             tx.consume(usize::MAX);
             if !more {
@@ -141,7 +153,11 @@ impl Host {
     /// The tags of the packets among what it sent to `to`.
     pub(crate) fn sent_tags(&mut self, to: MacAddr) -> Vec<u8> {
         let to_it = |sent: &&Sent| sent.bytes[..6] == to.0 && sent.arp().is_none();
-        self.sent().iter().filter(to_it).map(|sent| sent.bytes[34]).collect()
+        self.sent()
+            .iter()
+            .filter(to_it)
+            .map(|sent| sent.bytes[34])
+            .collect()
     }
 
     pub(crate) fn count(&self, counter: Counter) -> u64 {
@@ -178,7 +194,9 @@ impl Sent {
 }
 
 pub(crate) fn arp_frame(to: MacAddr, message: &ArpRepr) -> Vec<u8> {
-    let mut bytes = EthernetHeader::new(to, message.sender_mac, ETHERTYPE_ARP).to_bytes().to_vec();
+    let mut bytes = EthernetHeader::new(to, message.sender_mac, ETHERTYPE_ARP)
+        .to_bytes()
+        .to_vec();
     bytes.extend(message.emit());
     // Ethernet's minimum.
     bytes.resize(60, 0);
