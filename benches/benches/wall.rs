@@ -5,7 +5,9 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{
+    BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
+};
 use pollwire_benches::{Offloads, Pair, PollwirePair, Setup, SmoltcpPair, workload};
 use pollwire_core::Instant;
 use pollwire_core::bench_support::{Flows, Timers};
@@ -78,13 +80,13 @@ fn checksum(criterion: &mut Criterion) {
         let data = vec![0xa5_u8; len];
         let mut copy = vec![0_u8; len];
         work.throughput(Throughput::Bytes(len as u64));
-        work.bench_function(format!("pollwire/{len}"), |b| {
+        work.bench_function(BenchmarkId::new("pollwire", len), |b| {
             b.iter(|| pollwire_offload::Sum::of(black_box(&data)));
         });
-        work.bench_function(format!("smoltcp/{len}"), |b| {
+        work.bench_function(BenchmarkId::new("smoltcp", len), |b| {
             b.iter(|| smoltcp::wire::checksum::data(black_box(&data)));
         });
-        work.bench_function(format!("memcpy/{len}"), |b| {
+        work.bench_function(BenchmarkId::new("memcpy", len), |b| {
             b.iter(|| black_box(&mut copy).copy_from_slice(black_box(&data)));
         });
     }
@@ -103,7 +105,7 @@ fn flow_lookup(criterion: &mut Criterion) {
             .collect::<Vec<_>>()
             .into_iter()
             .cycle();
-        work.bench_function(format!("pollwire/{count}"), |b| {
+        work.bench_function(BenchmarkId::new("pollwire", count), |b| {
             b.iter(|| flows.find(black_box(&keys.next()?)));
         });
     }
@@ -124,21 +126,21 @@ fn timer_wheel(criterion: &mut Criterion) {
             timers.arm(id, now + Duration::from_secs(86_400) + spread);
         }
         // Each ACK puts the deadline off.
-        work.bench_function(format!("put off/{count}"), |b| {
+        work.bench_function(BenchmarkId::new("put off", count), |b| {
             b.iter(|| {
                 now += Duration::from_nanos(100);
                 timers.arm(black_box(count), now + RTO);
             });
         });
         timers.cancel(count);
-        work.bench_function(format!("arm and cancel/{count}"), |b| {
+        work.bench_function(BenchmarkId::new("arm and cancel", count), |b| {
             b.iter(|| {
                 now += Duration::from_nanos(100);
                 timers.arm(black_box(count), now + RTO);
                 timers.cancel(count);
             });
         });
-        work.bench_function(format!("arm and fire/{count}"), |b| {
+        work.bench_function(BenchmarkId::new("arm and fire", count), |b| {
             b.iter(|| {
                 timers.arm(black_box(count), now + TURN);
                 now = timers.next_deadline().unwrap_or(now).max(now + TURN);

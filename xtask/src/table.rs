@@ -1,5 +1,9 @@
 //! Plain text tables.
 
+/// A remark may be longer than a screen is wide; the line below the heading
+/// need not be.
+const LONGEST_RULE: usize = 100;
+
 /// Rows of cells, the first being the heading. The first column and the last,
 /// if it is `wide`, align left; all others right.
 pub(crate) fn render(rows: &[Vec<String>], wide: bool) -> String {
@@ -31,7 +35,7 @@ pub(crate) fn render(rows: &[Vec<String>], wide: bool) -> String {
         text.push('\n');
         if index == 0 {
             let rule = widths.iter().sum::<usize>() + 2 * columns.saturating_sub(1);
-            text.push_str(&"-".repeat(rule));
+            text.push_str(&"-".repeat(rule.min(LONGEST_RULE)));
             text.push('\n');
         }
     }
