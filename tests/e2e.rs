@@ -7,8 +7,8 @@
 //! printed are there to be read; no test depends on them.
 //!
 //! Solo5's tender comes with its sources (github.com/Solo5/solo5: `./configure.sh
-//! && make`, which takes libseccomp-dev) or from opam; it
-//! is found in `PATH`, or where `SOLO5_SPT` says.
+//! && make`, which takes libseccomp-dev) or from opam; it is found in `PATH`, or
+//! where `SOLO5_SPT` says.
 
 #[path = "e2e/checks.rs"]
 mod checks;
