@@ -2,11 +2,9 @@
 
 use pollwire_rings::{Blank, FrameMemory, FramePool, Region, TakeCell};
 
-use crate::FlowKey;
 use crate::flow::Slot;
 use crate::tcp::node::Node;
-use crate::tcp::table::heap_region;
-use crate::tcp::tcb::{Cold, Hot};
+use crate::tcp::table::{FlowSlot, heap_region};
 use crate::timer_wheel::Link;
 
 /// Memory for a stack with `FRAMES` frames of `SIZE` bytes and `FLOWS` TCP
@@ -25,9 +23,7 @@ pub struct Memory<const FRAMES: usize, const FLOWS: usize, const SIZE: usize = 2
 }
 
 struct FlowMemory<const FRAMES: usize, const FLOWS: usize> {
-    hot: [Hot; FLOWS],
-    cold: [Cold; FLOWS],
-    keys: [FlowKey; FLOWS],
+    flows: [FlowSlot; FLOWS],
     slots: [[Slot; 2]; FLOWS],
     timers: [Link; FLOWS],
     nodes: [[Node; 2]; FRAMES],
@@ -35,9 +31,7 @@ struct FlowMemory<const FRAMES: usize, const FLOWS: usize> {
 
 impl<const FRAMES: usize, const FLOWS: usize> Blank for FlowMemory<FRAMES, FLOWS> {
     const BLANK: Self = Self {
-        hot: [const { Hot::EMPTY }; FLOWS],
-        cold: [const { Cold::EMPTY }; FLOWS],
-        keys: [const { FlowKey::EMPTY }; FLOWS],
+        flows: [const { FlowSlot::EMPTY }; FLOWS],
         slots: [const { [Slot::EMPTY; 2] }; FLOWS],
         timers: [const { Link::EMPTY }; FLOWS],
         nodes: [const { [Node::EMPTY, Node::EMPTY] }; FRAMES],
@@ -67,9 +61,7 @@ impl<const FRAMES: usize, const FLOWS: usize, const SIZE: usize> Memory<FRAMES, 
         let flows = self.flows.take()?;
         Some(Parts {
             pool,
-            hot: Region::from_static(&mut flows.hot),
-            cold: Region::from_static(&mut flows.cold),
-            keys: Region::from_static(&mut flows.keys),
+            flows: Region::from_static(&mut flows.flows),
             slots: Region::from_static(flows.slots.as_flattened_mut()),
             timers: Region::from_static(&mut flows.timers),
             nodes: Region::from_static(flows.nodes.as_flattened_mut()),
@@ -81,9 +73,7 @@ impl<const FRAMES: usize, const FLOWS: usize, const SIZE: usize> Memory<FRAMES, 
         let () = Self::CHECKED;
         Parts {
             pool: FramePool::on_heap::<FRAMES, SIZE>(),
-            hot: heap_region(FLOWS, || Hot::EMPTY),
-            cold: heap_region(FLOWS, || Cold::EMPTY),
-            keys: heap_region(FLOWS, || FlowKey::EMPTY),
+            flows: heap_region(FLOWS, || FlowSlot::EMPTY),
             slots: heap_region(FLOWS * 2, || Slot::EMPTY),
             timers: heap_region(FLOWS, || Link::EMPTY),
             nodes: heap_region(FRAMES * 2, || Node::EMPTY),
@@ -102,21 +92,15 @@ impl<const FRAMES: usize, const FLOWS: usize, const SIZE: usize> Default
 /// Memory with its sizes erased.
 pub(crate) struct Parts {
     pub(crate) pool: FramePool,
-    pub(crate) hot: Region<Hot>,
-    pub(crate) cold: Region<Cold>,
-    pub(crate) keys: Region<FlowKey>,
+    pub(crate) flows: Region<FlowSlot>,
     pub(crate) slots: Region<Slot>,
     pub(crate) timers: Region<Link>,
     pub(crate) nodes: Region<Node>,
 }
 
-/// Bytes of fixed memory per flow, buffers aside: hot and cold state, key,
-/// two table slots, one timer link.
-pub const BYTES_PER_FLOW: usize = size_of::<Hot>()
-    + size_of::<Cold>()
-    + size_of::<FlowKey>()
-    + 2 * size_of::<Slot>()
-    + size_of::<Link>();
+/// Bytes of fixed memory per flow, buffers aside: its state and key, two table
+/// slots, one timer link.
+pub const BYTES_PER_FLOW: usize = size_of::<FlowSlot>() + 2 * size_of::<Slot>() + size_of::<Link>();
 
 const _: () = assert!(
     BYTES_PER_FLOW <= 512,

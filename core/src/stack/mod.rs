@@ -152,7 +152,7 @@ impl Stack {
         Self {
             iface: Interface::new(caps, config),
             flows: FlowTable::new(parts.slots, flow_key),
-            tcp: Tcp::new(parts.hot, parts.cold, parts.keys, parts.nodes, secrets),
+            tcp: Tcp::new(parts.flows, parts.nodes, secrets),
             udp: Udp::new(flow_key),
             icmp: Icmp::new(),
             timers: TimerWheel::new(parts.timers),

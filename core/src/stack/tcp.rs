@@ -73,20 +73,19 @@ impl Stack {
     /// The flow with this key: the last one again, most often.
     #[inline]
     pub(crate) fn find_flow(&mut self, key: &FlowKey) -> Option<u32> {
-        let last = self.tcp.last as usize;
-        if self.tcp.keys.get(last) == Some(key)
+        let last = self.tcp.last;
+        if self.tcp.key(last) == Some(key)
             && self
                 .tcp
-                .hot
-                .get(last)
+                .hot(last)
                 .is_some_and(|hot| hot.state != TcpState::Closed)
         {
             return Some(self.tcp.last);
         }
-        let keys = &self.tcp.keys;
-        let found = self.flows.lookup(self.flows.hash(key), |index| {
-            keys.get(index as usize) == Some(key)
-        })?;
+        let tcp = &self.tcp;
+        let found = self
+            .flows
+            .lookup(self.flows.hash(key), |index| tcp.key(index) == Some(key))?;
         self.tcp.last = found;
         Some(found)
     }
@@ -135,7 +134,7 @@ impl Stack {
             Outcome::Ended(error) => self.end_flow(index, error),
             Outcome::Reject(seq) => self.send_reset_of(now, index, seq),
             Outcome::ResetPeer(seq, error) => {
-                let hot = self.tcp.hot.get(index as usize);
+                let hot = self.tcp.hot(index);
                 if hot.is_some_and(|hot| hot.state != TcpState::SynSent) {
                     self.send_reset_of(now, index, seq);
                 }
@@ -147,7 +146,7 @@ impl Stack {
 
     /// A handshake is complete: a passive flow goes to its listener's queue.
     fn on_established(&mut self, now: Instant, index: u32) -> Result<(), DropReason> {
-        let Some(cold) = self.tcp.cold.get_mut(index as usize) else {
+        let Some(cold) = self.tcp.cold_mut(index) else {
             return Ok(());
         };
         let Some(owner) = core::mem::take(&mut cold.listener).checked_sub(1) else {
@@ -158,13 +157,14 @@ impl Stack {
         };
         listener.half_open = listener.half_open.saturating_sub(1);
         if listener.open && listener.push(index) {
-            cold.listener = owner + 1;
+            if let Some(cold) = self.tcp.cold_mut(index) {
+                cold.listener = owner + 1;
+            }
             return Ok(());
         }
         let seq = self
             .tcp
-            .hot
-            .get(index as usize)
+            .hot(index)
             .map(|hot| hot.snd_nxt)
             .unwrap_or_default();
         self.send_reset_of(now, index, seq);
@@ -175,7 +175,7 @@ impl Stack {
     /// RFC 6191 and RFC 9293, 3.10.7.4: a SYN may reopen a connection in
     /// TIME-WAIT when it is sure to be newer.
     fn may_reuse_time_wait(&self, index: u32, seg: &Segment) -> bool {
-        let Some(hot) = self.tcp.hot.get(index as usize) else {
+        let Some(hot) = self.tcp.hot(index) else {
             return false;
         };
         let newer = match (seg.timestamps, hot.has(flag::TIMESTAMPS)) {
@@ -295,7 +295,7 @@ impl Stack {
 
     /// Ends a flow: off the table at once; the slot goes when no handle is left.
     pub(crate) fn end_flow(&mut self, index: u32, error: Option<ConnError>) {
-        let Some(key) = self.tcp.keys.get(index as usize).copied() else {
+        let Some(key) = self.tcp.key(index).copied() else {
             return;
         };
         let hash = self.flows.hash(&key);
@@ -346,10 +346,10 @@ impl Stack {
 
     /// RST for a segment of a flow that exists.
     pub(crate) fn send_reset_of(&mut self, now: Instant, index: u32, seq: SeqNum) {
-        let Some(key) = self.tcp.keys.get(index as usize).copied() else {
+        let Some(key) = self.tcp.key(index).copied() else {
             return;
         };
-        let ack = self.tcp.hot.get(index as usize).map(|hot| hot.rcv_nxt);
+        let ack = self.tcp.hot(index).map(|hot| hot.rcv_nxt);
         self.send_reset(now, &key, seq, ack);
     }
 
@@ -458,7 +458,7 @@ impl Stack {
     #[inline]
     fn has_link(&mut self, now: Instant, index: u32) -> bool {
         let generation = self.iface.generation();
-        let Some(cold) = self.tcp.cold.get(index as usize) else {
+        let Some(cold) = self.tcp.cold(index) else {
             return false;
         };
         cold.link_generation == generation || self.renew_link(now, index)
@@ -466,12 +466,12 @@ impl Stack {
 
     #[cold]
     fn renew_link(&mut self, now: Instant, index: u32) -> bool {
-        let Some(key) = self.tcp.keys.get(index as usize) else {
+        let Some(key) = self.tcp.key(index) else {
             return false;
         };
         let (local, remote) = (key.local().ip(), key.remote().ip());
         let link = self.link_template(now, local, remote);
-        match (link, self.tcp.cold.get_mut(index as usize)) {
+        match (link, self.tcp.cold_mut(index)) {
             (Some((link, generation)), Some(cold)) => {
                 cold.link = link;
                 cold.link_generation = generation;
@@ -511,10 +511,9 @@ impl Stack {
         for index in 0..self.tcp.len() {
             let opening = self
                 .tcp
-                .hot
-                .get(index as usize)
+                .hot(index)
                 .is_some_and(|hot| hot.state == TcpState::SynSent);
-            let Some(key) = self.tcp.keys.get(index as usize) else {
+            let Some(key) = self.tcp.key(index) else {
                 return;
             };
             let IpAddr::V4(remote) = key.remote().ip() else {
@@ -534,7 +533,7 @@ impl Stack {
         let Some(index) = self.find_flow(key) else {
             return;
         };
-        let Some(hot) = self.tcp.hot.get(index as usize) else {
+        let Some(hot) = self.tcp.hot(index) else {
             return;
         };
         let seq = SeqNum::new(seq);

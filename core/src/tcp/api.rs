@@ -171,7 +171,7 @@ impl Stack {
         // may reach that.
         let owner = id.index + 1;
         for index in 0..self.tcp.len() {
-            let half_open = self.tcp.cold.get(index as usize);
+            let half_open = self.tcp.cold(index);
             if half_open.is_some_and(|cold| cold.listener == owner) {
                 self.reset_and_end(index, ConnError::Aborted);
             }
@@ -428,8 +428,7 @@ impl Stack {
     pub(crate) fn reset_and_end(&mut self, index: u32, error: ConnError) {
         let seq = self
             .tcp
-            .hot
-            .get(index as usize)
+            .hot(index)
             .map(|hot| hot.snd_nxt)
             .unwrap_or_default();
         let now = self.now();

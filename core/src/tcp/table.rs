@@ -27,6 +27,33 @@ pub struct ListenerId {
     pub(crate) generation: u32,
 }
 
+/// A flow's place in memory. The hot state has cache lines of its own; the rest
+/// lies behind it, so that one look-up finds all.
+#[repr(C)]
+pub(crate) struct FlowSlot {
+    hot: Hot,
+    key: FlowKey,
+    cold: Cold,
+}
+
+impl FlowSlot {
+    /// No flow. All-zero.
+    pub(crate) const EMPTY: Self = Self {
+        hot: Hot::EMPTY,
+        key: FlowKey::EMPTY,
+        cold: Cold::EMPTY,
+    };
+
+    #[inline]
+    fn tcb(&mut self) -> Tcb<'_> {
+        Tcb {
+            hot: &mut self.hot,
+            cold: &mut self.cold,
+            key: &self.key,
+        }
+    }
+}
+
 /// A list of flows, linked through [`Cold::list`] (index + 1, 0 for none).
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct FlowList {
@@ -36,9 +63,7 @@ pub(crate) struct FlowList {
 
 /// The slots of all flows and what links them.
 pub(crate) struct Tcp {
-    pub(crate) hot: Region<Hot>,
-    pub(crate) cold: Region<Cold>,
-    pub(crate) keys: Region<FlowKey>,
+    slots: Region<FlowSlot>,
     pub(crate) nodes: Nodes,
     pub(crate) listeners: Vec<Listener>,
     pub(crate) secrets: Secrets,
@@ -56,17 +81,9 @@ pub(crate) struct Tcp {
 }
 
 impl Tcp {
-    pub(crate) fn new(
-        hot: Region<Hot>,
-        cold: Region<Cold>,
-        keys: Region<FlowKey>,
-        nodes: Region<Node>,
-        secrets: Secrets,
-    ) -> Self {
+    pub(crate) fn new(slots: Region<FlowSlot>, nodes: Region<Node>, secrets: Secrets) -> Self {
         Self {
-            hot,
-            cold,
-            keys,
+            slots,
             nodes: Nodes::new(nodes),
             listeners: Vec::new(),
             secrets,
@@ -89,14 +106,41 @@ impl Tcp {
         self.fresh
     }
 
+    /// The hot state of flow `index`.
+    #[inline]
+    pub(crate) fn hot(&self, index: u32) -> Option<&Hot> {
+        self.slots.get(index as usize).map(|slot| &slot.hot)
+    }
+
+    #[inline]
+    fn hot_mut(&mut self, index: u32) -> Option<&mut Hot> {
+        self.slots.get_mut(index as usize).map(|slot| &mut slot.hot)
+    }
+
+    /// The cold state of flow `index`.
+    #[inline]
+    pub(crate) fn cold(&self, index: u32) -> Option<&Cold> {
+        self.slots.get(index as usize).map(|slot| &slot.cold)
+    }
+
+    /// The same, to change.
+    #[inline]
+    pub(crate) fn cold_mut(&mut self, index: u32) -> Option<&mut Cold> {
+        self.slots
+            .get_mut(index as usize)
+            .map(|slot| &mut slot.cold)
+    }
+
+    /// What names flow `index`.
+    #[inline]
+    pub(crate) fn key(&self, index: u32) -> Option<&FlowKey> {
+        self.slots.get(index as usize).map(|slot| &slot.key)
+    }
+
     /// The state of flow `index`.
     #[inline]
     pub(crate) fn tcb(&mut self, index: u32) -> Option<Tcb<'_>> {
-        Some(Tcb {
-            hot: self.hot.get_mut(index as usize)?,
-            cold: self.cold.get_mut(index as usize)?,
-            key: self.keys.get(index as usize)?,
-        })
+        Some(self.slots.get_mut(index as usize)?.tcb())
     }
 
     /// The state of flow `index` and what its code works with.
@@ -109,11 +153,7 @@ impl Tcp {
         counters: &'a mut Counters,
         rest: &'a mut ArrayVec<FrameBuf, MAX_REST>,
     ) -> Option<(Tcb<'a>, Env<'a>)> {
-        let tcb = Tcb {
-            hot: self.hot.get_mut(index as usize)?,
-            cold: self.cold.get_mut(index as usize)?,
-            key: self.keys.get(index as usize)?,
-        };
+        let tcb = self.slots.get_mut(index as usize)?.tcb();
         let env = Env {
             now,
             pool,
@@ -127,18 +167,14 @@ impl Tcp {
     /// The state of flow `index` and the queue nodes.
     #[inline]
     pub(crate) fn tcb_and_nodes(&mut self, index: u32) -> Option<(Tcb<'_>, &mut Nodes)> {
-        let tcb = Tcb {
-            hot: self.hot.get_mut(index as usize)?,
-            cold: self.cold.get_mut(index as usize)?,
-            key: self.keys.get(index as usize)?,
-        };
+        let tcb = self.slots.get_mut(index as usize)?.tcb();
         Some((tcb, &mut self.nodes))
     }
 
     /// The slot that a handle names.
     #[inline]
     pub(crate) fn resolve(&self, id: FlowId) -> Result<u32, Misuse> {
-        match self.cold.get(id.index as usize) {
+        match self.cold(id.index) {
             Some(cold) if cold.generation == id.generation => Ok(id.index),
             _ => Err(Misuse::StaleHandle),
         }
@@ -146,7 +182,7 @@ impl Tcp {
 
     /// A handle on flow `index`.
     pub(crate) fn handle(&self, index: u32) -> Option<FlowId> {
-        let cold = self.cold.get(index as usize)?;
+        let cold = self.cold(index)?;
         Some(FlowId {
             index,
             generation: cold.generation,
@@ -157,36 +193,33 @@ impl Tcp {
     pub(crate) fn alloc(&mut self, key: FlowKey) -> Option<u32> {
         let index = match self.free.checked_sub(1) {
             Some(index) => {
-                self.free = self.cold.get(index as usize)?.list.next;
+                self.free = self.cold(index)?.list.next;
                 index
             }
-            None if (self.fresh as usize) < self.hot.len() => {
+            None if (self.fresh as usize) < self.slots.len() => {
                 self.fresh += 1;
                 self.fresh - 1
             }
             None => return None,
         };
-        let cold = self.cold.get_mut(index as usize)?;
+        let cold = self.cold_mut(index)?;
         cold.list = ListLinks::default();
         cold.generation = cold.generation.wrapping_add(1);
-        *self.keys.get_mut(index as usize)? = key;
+        self.slots.get_mut(index as usize)?.key = key;
         self.in_use += 1;
         Some(index)
     }
 
     /// Whether a flow can be had without taking one from TIME-WAIT.
     pub(crate) fn has_free(&self) -> bool {
-        self.free != 0 || (self.fresh as usize) < self.hot.len()
+        self.free != 0 || (self.fresh as usize) < self.slots.len()
     }
 
     /// Puts a slot back: queues emptied, wakers dropped, handles stale.
     pub(crate) fn release(&mut self, index: u32) {
         self.untouch(index);
         self.unlink_time_wait(index);
-        let (Some(hot), Some(cold)) = (
-            self.hot.get_mut(index as usize),
-            self.cold.get_mut(index as usize),
-        ) else {
+        let Some(FlowSlot { hot, cold, .. }) = self.slots.get_mut(index as usize) else {
             return;
         };
         self.nodes.clear(&mut hot.send);
@@ -209,7 +242,7 @@ impl Tcp {
     /// Puts flow `index` on the list that output works through.
     #[inline]
     pub(crate) fn touch(&mut self, index: u32) {
-        let Some(hot) = self.hot.get_mut(index as usize) else {
+        let Some(hot) = self.hot_mut(index) else {
             return;
         };
         if hot.has(flag::TOUCHED) {
@@ -220,7 +253,7 @@ impl Tcp {
         match self.touched.tail.checked_sub(1) {
             None => self.touched.head = index + 1,
             Some(tail) => {
-                if let Some(tail) = self.hot.get_mut(tail as usize) {
+                if let Some(tail) = self.hot_mut(tail) {
                     tail.next_touched = index + 1;
                 }
             }
@@ -232,7 +265,7 @@ impl Tcp {
     #[inline]
     pub(crate) fn pop_touched(&mut self) -> Option<u32> {
         let index = self.touched.head.checked_sub(1)?;
-        let hot = self.hot.get_mut(index as usize)?;
+        let hot = &mut self.slots.get_mut(index as usize)?.hot;
         self.touched.head = hot.next_touched;
         hot.next_touched = 0;
         hot.clear(flag::TOUCHED);
@@ -249,18 +282,14 @@ impl Tcp {
     /// Takes a flow off the list wherever it stands. Rare: a flow that ends
     /// between being touched and being looked at.
     fn untouch(&mut self, index: u32) {
-        if !self
-            .hot
-            .get(index as usize)
-            .is_some_and(|hot| hot.has(flag::TOUCHED))
-        {
+        if !self.hot(index).is_some_and(|hot| hot.has(flag::TOUCHED)) {
             return;
         }
         let mut kept = FlowList::default();
         core::mem::swap(&mut kept, &mut self.touched);
         let mut at = kept.head;
         while let Some(flow) = at.checked_sub(1) {
-            let Some(hot) = self.hot.get_mut(flow as usize) else {
+            let Some(hot) = self.hot_mut(flow) else {
                 break;
             };
             at = hot.next_touched;
@@ -275,16 +304,13 @@ impl Tcp {
     /// Puts a flow at the end of the TIME-WAIT list.
     pub(crate) fn link_time_wait(&mut self, index: u32) {
         let tail = self.time_wait.tail;
-        if let Some(cold) = self.cold.get_mut(index as usize) {
+        if let Some(cold) = self.cold_mut(index) {
             cold.list = ListLinks {
                 prev: tail,
                 next: 0,
             };
         }
-        match tail
-            .checked_sub(1)
-            .and_then(|tail| self.cold.get_mut(tail as usize))
-        {
+        match tail.checked_sub(1).and_then(|tail| self.cold_mut(tail)) {
             Some(cold) => cold.list.next = index + 1,
             None => self.time_wait.head = index + 1,
         }
@@ -293,10 +319,9 @@ impl Tcp {
 
     pub(crate) fn unlink_time_wait(&mut self, index: u32) {
         let in_time_wait = self
-            .hot
-            .get(index as usize)
+            .hot(index)
             .is_some_and(|hot| hot.state == TcpState::TimeWait);
-        let Some(cold) = self.cold.get_mut(index as usize) else {
+        let Some(cold) = self.cold_mut(index) else {
             return;
         };
         let links = core::mem::take(&mut cold.list);
@@ -306,7 +331,7 @@ impl Tcp {
         match links
             .prev
             .checked_sub(1)
-            .and_then(|prev| self.cold.get_mut(prev as usize))
+            .and_then(|prev| self.cold_mut(prev))
         {
             Some(prev) => prev.list.next = links.next,
             None => self.time_wait.head = links.next,
@@ -314,7 +339,7 @@ impl Tcp {
         match links
             .next
             .checked_sub(1)
-            .and_then(|next| self.cold.get_mut(next as usize))
+            .and_then(|next| self.cold_mut(next))
         {
             Some(next) => next.list.prev = links.prev,
             None => self.time_wait.tail = links.prev,
