@@ -37,17 +37,17 @@ struct Limit {
 const LIMITS: [Limit; 3] = [
     Limit {
         work: Work::BULK,
-        most: 1560,
+        most: 1500,
         aim: 1500,
     },
     Limit {
         work: Work::BULK_OFFLOADED,
-        most: 1070,
+        most: 1015,
         aim: 900,
     },
     Limit {
         work: Work::PING_PONG,
-        most: 4160,
+        most: 3990,
         aim: 2700,
     },
 ];

@@ -255,7 +255,6 @@ impl Stack {
     /// The state and environment of a flow.
     #[inline]
     fn tcb_env(&mut self, id: FlowId) -> Result<(Tcb<'_>, Env<'_>), Misuse> {
-        let index = self.tcp.resolve(id)?;
         let now = self.now();
         let Self {
             tcp,
@@ -264,8 +263,10 @@ impl Stack {
             rx_rest,
             ..
         } = self;
-        tcp.flow(index, now, pool, counters, rx_rest)
-            .ok_or(Misuse::StaleHandle)
+        match tcp.flow(id.index, now, pool, counters, rx_rest) {
+            Some(found) if found.0.cold.generation == id.generation => Ok(found),
+            _ => Err(Misuse::StaleHandle),
+        }
     }
 
     /// Puts a flow on output's list if it has something to say.
@@ -322,7 +323,8 @@ impl Stack {
             Err(misuse) => return Err((frame, misuse.into())),
         };
         tcb.queue_frame(&mut env, frame)?;
-        self.tcp.touch(id.index);
+        let touched = tcb.hot.has(flag::TOUCHED);
+        self.touch_if(id, !touched);
         Ok(())
     }
 

@@ -6,7 +6,7 @@
 //! into the headroom of each payload's own frame.
 
 use pollwire_offload::checksum::Sum;
-use pollwire_rings::{FrameRef, TxChecksum, TxMeta};
+use pollwire_rings::{TxChecksum, TxMeta};
 
 use super::Env;
 use super::emit::{Sink, Stop};
@@ -181,8 +181,7 @@ impl Tcb<'_> {
         let whole = len == mss || (last && (flight == 0 || self.hot.has(flag::NODELAY)));
         let allowed = self.hot.snd_wnd.min(self.hot.cwnd);
         let fits = len <= mss && flight + len <= allowed;
-        let sole = node.frame.as_ref().is_some_and(FrameRef::is_unique);
-        (whole && fits && sole).then_some(Next { id, len, last })
+        (whole && fits).then_some(Next { id, len, last })
     }
 
     #[inline]
@@ -205,7 +204,8 @@ impl Tcb<'_> {
             checksum,
             gso: None,
         };
-        if !sink.has_room(1) {
+        let room = sink.tx.room(1);
+        if room == 0 {
             return Stop::Full;
         }
         let fields = self.fields(env, self.hot.snd_nxt, ACK);
@@ -216,7 +216,7 @@ impl Tcb<'_> {
             let Some(Next { id, len, last }) = next else {
                 break Stop::Done;
             };
-            if !sink.has_room(1) {
+            if sent == room {
                 break Stop::Full;
             }
             let Some(node) = env.nodes.get_mut(id) else {
@@ -232,12 +232,14 @@ impl Tcb<'_> {
             };
             let flags = if last { ACK | PSH } else { ACK };
             let seq = self.hot.snd_nxt;
+            #[expect(clippy::cast_possible_truncation, reason = "at most the segment size")]
+            let short = len as u16;
             let whole = frame.with_header(N, |out| {
                 if let Ok(out) = <&mut [u8; N]>::try_from(out) {
-                    template.stamp(out, seq, flags, u16::try_from(len).unwrap_or(0), sum);
+                    template.stamp(out, seq, flags, short, sum);
                 }
             });
-            // Without headroom: a frame for the header, elsewhere.
+            // Shared or without headroom: a frame for the header, elsewhere.
             let Some(whole) = whole else {
                 break Stop::Done;
             };
@@ -250,7 +252,7 @@ impl Tcb<'_> {
             next = self.next_plain(env);
         };
         if sent > 0 {
-            env.counters.add(Counter::TcpSegmentsOut, sent);
+            env.counters.add(Counter::TcpSegmentsOut, sent as u64);
             self.acknowledged();
             self.arm_rtx(env);
         }

@@ -11,7 +11,7 @@ use super::listen::Listener;
 use super::node::{Node, Nodes};
 use super::tcb::{Cold, Hot, ListLinks, Tcb, TcpState, flag};
 use super::{Env, MAX_REST};
-use crate::{Counters, FlowKey, Misuse};
+use crate::{Counters, FlowKey};
 
 /// A connection. Stale once its handle was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -169,15 +169,6 @@ impl Tcp {
     pub(crate) fn tcb_and_nodes(&mut self, index: u32) -> Option<(Tcb<'_>, &mut Nodes)> {
         let tcb = self.slots.get_mut(index as usize)?.tcb();
         Some((tcb, &mut self.nodes))
-    }
-
-    /// The slot that a handle names.
-    #[inline]
-    pub(crate) fn resolve(&self, id: FlowId) -> Result<u32, Misuse> {
-        match self.cold(id.index) {
-            Some(cold) if cold.generation == id.generation => Ok(id.index),
-            _ => Err(Misuse::StaleHandle),
-        }
     }
 
     /// A handle on flow `index`.

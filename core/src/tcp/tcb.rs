@@ -1,7 +1,7 @@
 //! The transmission control block (RFC 9293, 3.3.1), hot and cold.
 //!
 //! What an open connection touches per segment lies in [`Hot`]: two cache
-//! lines. The rest lies in [`Cold`] at the same index. Both are all-zero when
+//! lines. The rest lies in [`Cold`], behind it in the same slot. Both are all-zero when
 //! unused, so their memory is `.bss`.
 
 use core::task::Waker;
