@@ -79,6 +79,20 @@ const CHECKS: &[Check] = &[
             "code 0",
         ],
     },
+    Check {
+        name: "services to Linux over the ring",
+        commands: "timeout 100 tender --mem=64 --net:service=tap0 /services.hvt \
+                   --ipv4=10.0.0.2/24 & sleep 5; ping -c 3 -s 1472 10.0.0.2; \
+                   wget -q -O - http://10.0.0.2/; head -c 300000 /dev/urandom > /tmp/in; \
+                   nc -w 30 10.0.0.2 7 < /tmp/in > /tmp/out & \
+                   for i in $(seq 40); do cmp -s /tmp/in /tmp/out && break; sleep 1; done; \
+                   cmp /tmp/in /tmp/out && echo echo intact; kill %1 %2; wait",
+        says: &[
+            "3 packets transmitted, 3 packets received",
+            "This page came from a unikernel",
+            "echo intact",
+        ],
+    },
 ];
 
 #[test]
@@ -93,6 +107,7 @@ fn hvt_on_emulated_hardware() {
     emulator.add_program(TENDER, "/bin/tender");
     emulator.add_file(&hvt_image("hello"), "/hello.hvt");
     emulator.add_file(&hvt_image("mirror"), "/mirror.hvt");
+    emulator.add_file(&hvt_image("services"), "/services.hvt");
     let mut script = String::new();
     for (index, check) in CHECKS.iter().enumerate() {
         let commands = check.commands.replace("RING", RING);

@@ -27,6 +27,8 @@ fn build() -> PathBuf {
             "hello",
             "--package",
             "mirror",
+            "--package",
+            "services",
         ])
         .arg("--manifest-path")
         .arg(manifest)
