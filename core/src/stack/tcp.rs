@@ -6,13 +6,13 @@ use pollwire_offload::checksum::Sum;
 use pollwire_rings::{FrameBuf, FrameRef, Instant, RxChecksum, RxMeta, TxBurst, TxMeta};
 
 use super::{IpMeta, Stack};
-use crate::tcp::TcpOptions;
 use crate::tcp::emit::{Sink, Stop, Unresolved};
 use crate::tcp::header::{self, HeaderFields};
 use crate::tcp::input::Outcome;
 use crate::tcp::segment::{MIN_HEADER, Segment};
 use crate::tcp::seq::SeqNum;
-use crate::tcp::tcb::{TcpState, flag};
+use crate::tcp::tcb::{Tcb, TcpState, flag};
+use crate::tcp::{Env, TcpOptions};
 use crate::wire::tcp::{ACK, RST};
 use crate::{ConnError, Counter, DropReason, FlowKey};
 
@@ -90,6 +90,19 @@ impl Stack {
         Some(found)
     }
 
+    /// The state of flow `index` and what its code works with.
+    #[inline(always)]
+    pub(crate) fn flow(&mut self, now: Instant, index: u32) -> Option<(Tcb<'_>, Env<'_>)> {
+        let Self {
+            tcp,
+            pool,
+            counters,
+            rx_rest,
+            ..
+        } = self;
+        tcp.flow(index, now, pool, counters, rx_rest)
+    }
+
     #[inline]
     fn on_flow_segment(
         &mut self,
@@ -104,18 +117,11 @@ impl Stack {
             self.end_flow(index, None);
             return self.on_stray_segment(now, ip, key, seg, &frame);
         }
-        let Self {
-            tcp,
-            pool,
-            counters,
-            rx_rest,
-            ..
-        } = self;
-        let Some((mut tcb, mut env)) = tcp.flow(index, now, pool, counters, rx_rest) else {
+        let Some((mut tcb, mut env)) = self.flow(now, index) else {
             return Err(DropReason::TcpNoFlow);
         };
         let verdict = tcb.on_segment(&mut env, seg, frame);
-        tcp.touch(index);
+        self.tcp.touch(index);
         self.apply_outcome(now, index, verdict?)
     }
 
@@ -485,21 +491,14 @@ impl Stack {
     #[inline(never)]
     pub(crate) fn tcp_expire(&mut self, now: Instant) {
         while let Some(index) = self.timers.pop_due(now) {
-            let Self {
-                tcp,
-                pool,
-                counters,
-                rx_rest,
-                ..
-            } = self;
-            let Some((mut tcb, mut env)) = tcp.flow(index, now, pool, counters, rx_rest) else {
+            let Some((mut tcb, mut env)) = self.flow(now, index) else {
                 continue;
             };
             if tcb.hot.state == TcpState::Closed {
                 continue;
             }
             let outcome = tcb.on_timer(&mut env);
-            tcp.touch(index);
+            self.tcp.touch(index);
             // A timer's outcome drops no packet.
             let _ = self.apply_outcome(now, index, outcome);
         }

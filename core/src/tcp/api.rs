@@ -256,14 +256,7 @@ impl Stack {
     #[inline]
     fn tcb_env(&mut self, id: FlowId) -> Result<(Tcb<'_>, Env<'_>), Misuse> {
         let now = self.now();
-        let Self {
-            tcp,
-            pool,
-            counters,
-            rx_rest,
-            ..
-        } = self;
-        match tcp.flow(id.index, now, pool, counters, rx_rest) {
+        match self.flow(now, id.index) {
             Some(found) if found.0.cold.generation == id.generation => Ok(found),
             _ => Err(Misuse::StaleHandle),
         }

@@ -109,7 +109,7 @@ impl Tcb<'_> {
         };
         let age = value.wrapping_sub(self.hot.ts_recent).cast_signed();
         if age < 0 && env.now.nanos_since(self.cold.ts_recent_at) < TS_RECENT_LIFE_NANOS {
-            self.challenge(env, seg);
+            self.challenge(env);
             return Err(DropReason::TcpPaws);
         }
         // "SEG.TSval >= TS.Recent and SEG.SEQ <= Last.ACK.sent"
@@ -157,7 +157,7 @@ impl Tcb<'_> {
         if seg.seq_len() > 0 && !seg.has(SYN) {
             self.ack_now()
         } else {
-            self.challenge(env, seg)
+            self.challenge(env)
         }
         Err(DropReason::TcpOutOfWindow)
     }
@@ -171,7 +171,7 @@ impl Tcb<'_> {
             // TCP MUST reset the connection." Else, within the window: "TCP MUST
             // send an acknowledgment (challenge ACK)".
             if seg.seq != self.hot.rcv_nxt {
-                self.challenge(env, seg);
+                self.challenge(env);
                 return Err(DropReason::TcpRstChallenged);
             }
             let error = match self.hot.state {
@@ -184,14 +184,14 @@ impl Tcb<'_> {
         if seg.has(SYN) {
             // RFC 5961, 4.2: "TCP MUST send an ACK (also referred to as
             // challenge ACK) to the remote peer".
-            self.challenge(env, seg);
+            self.challenge(env);
             return Err(DropReason::TcpUnexpectedSyn);
         }
         Err(DropReason::TcpNoAck)
     }
 
     /// An ACK that tells a confused peer where we stand, at a bounded rate.
-    pub(crate) fn challenge(&mut self, env: &mut Env<'_>, _seg: &Segment) {
+    pub(crate) fn challenge(&mut self, env: &mut Env<'_>) {
         let due = self.cold.challenge_at == Instant::ZERO
             || env.now.nanos_since(self.cold.challenge_at) >= CHALLENGE_NANOS;
         if due {
@@ -257,12 +257,12 @@ impl Tcb<'_> {
             // RFC 9293, 3.10.7.4: "If the ACK acks something not yet sent
             // (SEG.ACK > SND.NXT), then send an ACK, drop the segment, and
             // return."
-            self.challenge(env, seg);
+            self.challenge(env);
             return Err(DropReason::TcpBadAck);
         }
         if seg.ack.before(self.hot.snd_una - self.cold.max_snd_wnd) {
             // RFC 5961, 5.2: acceptable only if SND.UNA - MAX.SND.WND <= SEG.ACK.
-            self.challenge(env, seg);
+            self.challenge(env);
             return Err(DropReason::TcpBadAck);
         }
         if seg.header_len > MIN_HEADER + 12 && self.hot.has(flag::SACK) {

@@ -282,7 +282,7 @@ pub(crate) struct Cold {
     /// Ethernet header towards the peer, valid for `link_generation`.
     pub(crate) link: [u8; 14],
     pub(crate) link_generation: u32,
-    /// Counts the lives of this slot; odd while in use.
+    /// Differs for each handle that this slot ever had.
     pub(crate) generation: u32,
     pub(crate) read_waker: Option<Waker>,
     pub(crate) write_waker: Option<Waker>,

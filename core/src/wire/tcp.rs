@@ -6,22 +6,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::TCP_HEADER;
 
-/// Flag: no more data from the sender.
-pub const FIN: u8 = 0x01;
-/// Flag: synchronise sequence numbers.
-pub const SYN: u8 = 0x02;
-/// Flag: reset the connection.
-pub const RST: u8 = 0x04;
-/// Flag: push.
-pub const PSH: u8 = 0x08;
-/// Flag: the acknowledgement field counts.
-pub const ACK: u8 = 0x10;
-/// Flag: the urgent pointer counts.
-pub const URG: u8 = 0x20;
-/// Flag: ECN echo (RFC 3168).
-pub const ECE: u8 = 0x40;
-/// Flag: congestion window reduced (RFC 3168).
-pub const CWR: u8 = 0x80;
+pub use pollwire_offload::segment::{ACK, CWR, ECE, FIN, PSH, RST, SYN, URG};
 
 /// Longest options of a segment, bytes.
 pub const MAX_OPTIONS: usize = 40;
