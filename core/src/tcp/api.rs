@@ -8,7 +8,7 @@ use pollwire_rings::{FrameBuf, FrameRef};
 
 use super::Env;
 use super::listen::{ListenOptions, Listener};
-use super::options::TcpOptions;
+use super::options::{Handshake, TcpOptions};
 use super::table::{FlowId, ListenerId};
 use super::tcb::{Tcb, TcpState, flag};
 use crate::{ConnError, Error, FlowKey, Misuse, Stack};
@@ -145,6 +145,14 @@ impl Stack {
             .ok_or(Error::Misuse(Misuse::StaleHandle))
     }
 
+    /// Whether a connection waits to be accepted.
+    ///
+    /// # Errors
+    /// [`Misuse::StaleHandle`].
+    pub fn tcp_can_accept(&mut self, id: ListenerId) -> Result<bool, Misuse> {
+        self.listener(id).map(|found| !found.accepted.is_empty())
+    }
+
     /// Has `waker` woken when a connection waits to be accepted.
     pub fn tcp_wake_on_accept(&mut self, id: ListenerId, waker: &Waker) {
         if let Ok(listener) = self.listener(id) {
@@ -254,7 +262,7 @@ impl Stack {
 
     /// The state and environment of a flow.
     #[inline]
-    fn tcb_env(&mut self, id: FlowId) -> Result<(Tcb<'_>, Env<'_>), Misuse> {
+    pub(super) fn tcb_env(&mut self, id: FlowId) -> Result<(Tcb<'_>, Env<'_>), Misuse> {
         let now = self.now();
         match self.flow(now, id.index) {
             Some(found) if found.0.cold.generation == id.generation => Ok(found),
@@ -298,6 +306,16 @@ impl Stack {
         Ok(count)
     }
 
+    /// Copies received data into `out` and leaves it to be read; 0 is the end of
+    /// the stream (or an empty `out`).
+    ///
+    /// # Errors
+    /// As [`tcp_try_recv`](Self::tcp_try_recv).
+    pub fn tcp_try_peek(&mut self, id: FlowId, out: &mut [u8]) -> Result<usize, Error> {
+        let (tcb, mut env) = self.tcb_env(id)?;
+        tcb.peek_into(&mut env, out)
+    }
+
     /// Queues a frame's bytes to be sent, without a copy. A frame with at least
     /// 128 bytes of headroom and no other handle carries its own headers.
     ///
@@ -330,6 +348,16 @@ impl Stack {
         let count = tcb.write_from(&mut env, data)?;
         self.tcp.touch(id.index);
         Ok(count)
+    }
+
+    /// Payload bytes that the send queue has room for.
+    ///
+    /// # Errors
+    /// As [`tcp_try_send`](Self::tcp_try_send).
+    pub fn tcp_send_room(&mut self, id: FlowId) -> Result<usize, Error> {
+        let (tcb, _) = self.tcb_env(id)?;
+        tcb.check_writable()?;
+        Ok(tcb.cold.snd_limit.saturating_sub(tcb.hot.queued()) as usize)
     }
 
     /// Whether everything written has been acknowledged.
@@ -486,7 +514,8 @@ impl Stack {
         self.tcb_env(id).map(|(tcb, _)| tcb.hot.mss)
     }
 
-    /// The connection's options.
+    /// The connection's options; `handshake` tells what was agreed on once the
+    /// connection is open.
     ///
     /// # Errors
     /// [`Misuse::StaleHandle`].
@@ -502,10 +531,20 @@ impl Stack {
             user_timeout: time(tcb.cold.user_timeout_ms),
             recv_buffer: tcb.cold.rcv_limit,
             send_buffer: tcb.cold.snd_limit,
+            handshake: Handshake {
+                window_scale: tcb.hot.has(flag::SCALE).then_some(tcb.hot.rcv_scale),
+                max_segment: Some(tcb.cold.our_mss),
+                sack: tcb.hot.has(flag::SACK),
+                timestamps: tcb.hot.has(flag::TIMESTAMPS),
+                initial_window: match tcb.cold.initial_window {
+                    0 => None,
+                    count => Some(count),
+                },
+            },
         })
     }
 
-    /// Changes the connection's options; `local` is ignored.
+    /// Changes the connection's options; `local` and `handshake` are ignored.
     ///
     /// # Errors
     /// [`Misuse::StaleHandle`].

@@ -9,7 +9,10 @@ impl Tcb<'_> {
     /// RFC 6928, 2: min (10*MSS, max (2*MSS, 14600)).
     pub(crate) fn init_congestion(&mut self) {
         let mss = u32::from(self.hot.mss);
-        self.hot.cwnd = (INITIAL_SEGMENTS * mss).min((2 * mss).max(14_600));
+        self.hot.cwnd = match self.cold.initial_window {
+            0 => (INITIAL_SEGMENTS * mss).min((2 * mss).max(14_600)),
+            count => u32::from(count) * mss,
+        };
         self.cold.ssthresh = u32::MAX;
         self.cold.bytes_acked = 0;
     }

@@ -261,13 +261,13 @@ impl Tcb<'_> {
 
     fn syn_options(&self, env: &Env<'_>, fields: &HeaderFields) -> OptionBytes {
         let opens = self.hot.state == TcpState::SynSent;
-        let timestamps = if opens {
+        let timestamps = if opens && self.hot.has(flag::TIMESTAMPS) {
             Some((self.timestamp(env.now), 0))
         } else {
             fields.timestamps
         };
-        let sack = opens || self.hot.has(flag::SACK);
-        let scale = (opens || self.hot.has(flag::SCALE)).then_some(self.hot.rcv_scale);
+        let sack = self.hot.has(flag::SACK);
+        let scale = self.hot.has(flag::SCALE).then_some(self.hot.rcv_scale);
         header::syn_options(self.cold.our_mss, sack, timestamps, scale)
     }
 }

@@ -14,13 +14,14 @@
 //! | [`timer`] | what happens when its timers fire |
 //! | [`listen`] | listeners, handshakes of the passive side |
 //! | [`table`] | all flows of a stack |
-//! | [`api`], [`transfer`] | what applications call |
+//! | [`api`], [`transfer`], [`info`] | what applications call |
 
 pub(crate) mod ack;
 mod api;
 pub(crate) mod congestion;
 pub(crate) mod emit;
 pub(crate) mod header;
+mod info;
 pub(crate) mod input;
 pub(crate) mod isn;
 pub(crate) mod listen;
@@ -44,8 +45,9 @@ mod transfer;
 mod tests;
 
 pub use api::{Interest, Shutdown};
+pub use info::{LossState, TcpInfo};
 pub use listen::ListenOptions;
-pub use options::TcpOptions;
+pub use options::{Handshake, TcpOptions};
 pub use seq::SeqNum;
 pub use table::{FlowId, ListenerId};
 pub use tcb::TcpState;

@@ -4,7 +4,7 @@ use pollwire_rings::{FrameBuf, Instant};
 
 use super::Env;
 use super::input::Outcome;
-use super::options::TcpOptions;
+use super::options::{Handshake, TcpOptions};
 use super::segment::{MIN_HEADER, Segment};
 use super::seq::SeqNum;
 use super::tcb::{Tcb, TcpState, flag};
@@ -15,6 +15,9 @@ use crate::{ConnError, DropReason};
 /// implementations MUST assume a default send MSS of 536 (576 - 40)" for IPv4,
 /// 1220 for IPv6.
 const DEFAULT_MSS: [u16; 2] = [536, 1220];
+/// The smallest segment size that we let our own application impose: that of
+/// IPv4's smallest MTU, and room for timestamps.
+const LEAST_OWN_MSS: u16 = 88;
 /// The smallest segment size that we let a peer impose.
 const MIN_MSS: u16 = 48;
 /// ACKs at the start of a connection that are not held back.
@@ -38,13 +41,40 @@ impl Tcb<'_> {
         self.hot.rcv_mss = self.hot.mss;
         self.cold.iss = iss;
         self.cold.our_mss = mss;
+        self.offer(&options.handshake);
         self.cold.recover = iss;
         self.cold.heard_at = now;
         self.cold.quick_acks = QUICK_ACKS;
         self.apply(options);
-        self.hot.rcv_scale = scale_for(self.cold.rcv_limit);
+        self.choose_scale(options.handshake.window_scale);
         self.init_congestion();
         self.hot.set(flag::SEND_SYN);
+    }
+
+    /// Notes what our SYN may offer: until the peer's SYN is here, the flags say
+    /// what this side is willing to do.
+    fn offer(&mut self, handshake: &Handshake) {
+        let most = handshake.max_segment.unwrap_or(u16::MAX);
+        self.cold.our_mss = self.cold.our_mss.min(most.max(LEAST_OWN_MSS));
+        self.hot.mss = self.hot.mss.min(self.cold.our_mss);
+        self.cold.initial_window = handshake.initial_window.map_or(0, |count| count.max(1));
+        self.hot.set(flag::SCALE);
+        if handshake.sack {
+            self.hot.set(flag::SACK);
+        }
+        if handshake.timestamps {
+            self.hot.set(flag::TIMESTAMPS);
+        }
+    }
+
+    fn choose_scale(&mut self, wanted: Option<u8>) {
+        self.hot.rcv_scale = match wanted {
+            Some(shift) => shift.min(14),
+            None => scale_for(self.cold.rcv_limit),
+        };
+        // No more than a window can express.
+        let most = u32::from(u16::MAX) << self.hot.rcv_scale;
+        self.cold.rcv_limit = self.cold.rcv_limit.min(most);
     }
 
     /// Takes over options that can change at any time.
@@ -72,22 +102,23 @@ impl Tcb<'_> {
         let parsed = wire::TcpOptions::parse(options).unwrap_or_default();
         let default = DEFAULT_MSS[usize::from(!self.key.is_v4())];
         self.cold.peer_mss = parsed.mss.unwrap_or(default).max(MIN_MSS);
-        self.hot.clear(flag::TIMESTAMPS | flag::SACK | flag::SCALE);
-        if let Some((value, _)) = parsed.timestamps {
-            self.hot.set(flag::TIMESTAMPS);
-            self.hot.ts_recent = value;
-            self.cold.ts_recent_at = now;
+        match parsed.timestamps {
+            Some((value, _)) if self.hot.has(flag::TIMESTAMPS) => {
+                self.hot.ts_recent = value;
+                self.cold.ts_recent_at = now;
+            }
+            _ => self.hot.clear(flag::TIMESTAMPS),
         }
-        if parsed.sack_permitted {
-            self.hot.set(flag::SACK);
+        if !parsed.sack_permitted {
+            self.hot.clear(flag::SACK);
         }
         match parsed.wscale {
             // RFC 7323, 2.3: a shift over 14 is taken as 14.
             Some(shift) => {
                 self.hot.snd_scale = shift.min(14);
-                self.hot.set(flag::SCALE);
             }
             None => {
+                self.hot.clear(flag::SCALE);
                 self.hot.snd_scale = 0;
                 self.hot.rcv_scale = 0;
                 self.cold.rcv_limit = self.cold.rcv_limit.min(u32::from(u16::MAX));

@@ -21,6 +21,45 @@ pub struct TcpOptions {
     pub recv_buffer: u32,
     /// Payload bytes that may wait to be sent or acknowledged.
     pub send_buffer: u32,
+    /// What the handshake offers and begins with. Later changes have no effect.
+    pub handshake: Handshake,
+}
+
+/// What a connection offers in its SYN, and begins with. The defaults are right
+/// for services; tests and odd peers may want others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Handshake {
+    /// Shift of our windows (RFC 7323, 2.2), up to 14. `None` takes the
+    /// smallest that can express the receive buffer; a smaller one bounds the
+    /// buffer.
+    pub window_scale: Option<u8>,
+    /// Upper bound of the segment size that is announced and used, in bytes of
+    /// payload and TCP options, from 88 up. `None` leaves it to the MTU.
+    pub max_segment: Option<u16>,
+    /// Offer and accept selective acknowledgements (RFC 2018).
+    pub sack: bool,
+    /// Offer and accept timestamps (RFC 7323, 3).
+    pub timestamps: bool,
+    /// Initial congestion window in segments, from 1 up; `None` takes that of
+    /// RFC 6928.
+    pub initial_window: Option<u8>,
+}
+
+impl Handshake {
+    /// Everything offered, every size chosen by the stack.
+    pub const DEFAULT: Self = Self {
+        window_scale: None,
+        max_segment: None,
+        sack: true,
+        timestamps: true,
+        initial_window: None,
+    };
+}
+
+impl Default for Handshake {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
 }
 
 impl TcpOptions {
@@ -32,6 +71,7 @@ impl TcpOptions {
         user_timeout: None,
         recv_buffer: 256 * 1024,
         send_buffer: 256 * 1024,
+        handshake: Handshake::DEFAULT,
     };
 
     /// The same with Nagle's algorithm off.

@@ -306,6 +306,8 @@ pub(crate) struct Cold {
     pub(crate) challenge_at: Instant,
     /// Quick ACKs left before acknowledgements are delayed.
     pub(crate) quick_acks: u8,
+    /// Initial congestion window in segments, 0 for RFC 6928's.
+    pub(crate) initial_window: u8,
     /// Segments received out of order and queued.
     pub(crate) out_of_order_count: u16,
     /// Most recent out-of-order segment: its block leads the SACK option.
@@ -342,6 +344,7 @@ impl Cold {
         ts_recent_at: Instant::ZERO,
         challenge_at: Instant::ZERO,
         quick_acks: 0,
+        initial_window: 0,
         out_of_order_count: 0,
         last_out_of_order: SeqNum::new(0),
         list: ListLinks { prev: 0, next: 0 },

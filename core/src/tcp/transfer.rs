@@ -77,6 +77,27 @@ impl Tcb<'_> {
         }
     }
 
+    /// Copies unread bytes out and leaves them in the queue.
+    pub(crate) fn peek_into(&self, env: &mut Env<'_>, out: &mut [u8]) -> Result<usize, Error> {
+        let (mut copied, mut at) = (0, self.hot.recv.head);
+        while let Some(node) = at.and_then(|id| env.nodes.get(id)) {
+            let from = node.frame.as_deref().unwrap_or_default();
+            let count = from.len().min(out.len() - copied);
+            if let (Some(to), Some(from)) = (out.get_mut(copied..copied + count), from.get(..count))
+            {
+                to.copy_from_slice(from);
+            }
+            copied += count;
+            at = node.next;
+        }
+        env.counters.add(Counter::CopiedBytes, copied as u64);
+        if copied == 0 && !out.is_empty() {
+            self.nothing_to_read().map(|_| 0)
+        } else {
+            Ok(copied)
+        }
+    }
+
     /// Why nothing can be written, if so.
     #[inline]
     pub(crate) fn check_writable(&self) -> Result<(), Error> {

@@ -2,6 +2,7 @@
 
 mod close;
 mod data;
+mod handshake;
 mod open;
 mod predict;
 mod recovery;
