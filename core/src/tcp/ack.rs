@@ -81,10 +81,9 @@ impl Tcb<'_> {
         timestamps: Option<(u32, u32)>,
     ) {
         let acked = ack.bytes_since(self.hot.snd_una);
-        let was_limited = self.hot.pipe() + 2 * u32::from(self.hot.mss) > self.hot.cwnd;
         self.hot.snd_una = ack;
         let sent_at = self.drop_acked(env, ack);
-        self.sample_rtt(env, sent_at, timestamps);
+        let rtt_us = self.sample_rtt(env, sent_at, timestamps);
         self.hot.rtt.backoff = 0;
         self.cold.stuck_since = env.now;
         if self.hot.has(flag::RECOVERY) {
@@ -92,7 +91,7 @@ impl Tcb<'_> {
         } else {
             self.hot.dup_acks = 0;
         }
-        self.grow_window(acked, was_limited);
+        self.grow_window(env, acked, rtt_us);
         self.restart_rtx(env);
         env.counters.add(Counter::TcpBytesAcked, u64::from(acked));
         if self.hot.queued() <= self.cold.snd_limit / 2 || self.hot.queued() == 0 {
@@ -109,7 +108,7 @@ impl Tcb<'_> {
                 .saturating_sub(beyond)
                 .min(self.hot.flight());
         }
-        self.maybe_leave_recovery();
+        self.maybe_leave_recovery(env);
         if self.hot.has(flag::FAST_RECOVERY) {
             // RFC 6582, 3.2, step 3: a partial ACK means that the segment after
             // it was lost as well.
@@ -156,24 +155,25 @@ impl Tcb<'_> {
     }
 
     /// RFC 6298, 3 (Karn's algorithm): samples come from segments sent once;
-    /// with timestamps an echo says which transmission it was.
+    /// with timestamps an echo says which transmission it was. Returns the
+    /// sample, microseconds.
     #[inline]
     fn sample_rtt(
         &mut self,
         env: &Env<'_>,
         sent_at: Option<Instant>,
         timestamps: Option<(u32, u32)>,
-    ) {
+    ) -> Option<u32> {
         if let Some(sent_at) = sent_at {
-            self.hot.rtt.sample(env.now.nanos_since(sent_at) / 1000);
+            Some(self.hot.rtt.sample(env.now.nanos_since(sent_at) / 1000))
         } else if let Some((_, echo)) = timestamps
             && self.hot.has(flag::TIMESTAMPS)
             && echo != 0
         {
             let millis = self.timestamp(env.now).wrapping_sub(echo);
-            if millis < 60_000 {
-                self.hot.rtt.sample(u64::from(millis) * 1000);
-            }
+            (millis < 60_000).then(|| self.hot.rtt.sample(u64::from(millis) * 1000))
+        } else {
+            None
         }
     }
 

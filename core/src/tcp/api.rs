@@ -529,6 +529,7 @@ impl Stack {
             nodelay: tcb.hot.has(flag::NODELAY),
             keepalive: time(tcb.cold.keepalive_ms),
             user_timeout: time(tcb.cold.user_timeout_ms),
+            congestion: tcb.congestion_control(),
             recv_buffer: tcb.cold.rcv_limit,
             send_buffer: tcb.cold.snd_limit,
             handshake: Handshake {

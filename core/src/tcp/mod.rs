@@ -45,6 +45,7 @@ mod transfer;
 mod tests;
 
 pub use api::{Interest, Shutdown};
+pub use congestion::CongestionControl;
 pub use info::{LossState, TcpInfo};
 pub use listen::ListenOptions;
 pub use options::{Handshake, TcpOptions};

@@ -90,6 +90,7 @@ impl Tcb<'_> {
         self.cold.user_timeout_ms = millis(options.user_timeout, 1);
         self.cold.rcv_limit = options.recv_buffer.clamp(2048, 1 << 30);
         self.cold.snd_limit = options.send_buffer.clamp(2048, 1 << 30);
+        self.set_congestion_control(options.congestion);
         self.hot.clear(flag::NODELAY);
         if options.nodelay {
             self.hot.set(flag::NODELAY);

@@ -3,6 +3,8 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use super::congestion::CongestionControl;
+
 /// Options of a connection, or of those that a listener accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TcpOptions {
@@ -17,6 +19,8 @@ pub struct TcpOptions {
     /// Give up when data stays unacknowledged this long (RFC 9293, 3.8.3).
     /// `None` gives up after 15 retransmissions.
     pub user_timeout: Option<Duration>,
+    /// Which algorithm controls the sending rate.
+    pub congestion: CongestionControl,
     /// Payload bytes that may wait to be read: the largest window offered.
     pub recv_buffer: u32,
     /// Payload bytes that may wait to be sent or acknowledged.
@@ -63,12 +67,13 @@ impl Default for Handshake {
 }
 
 impl TcpOptions {
-    /// 256 KiB each way, Nagle's algorithm on, no keepalive.
+    /// 256 KiB each way, Nagle's algorithm on, no keepalive, CUBIC.
     pub const DEFAULT: Self = Self {
         local: None,
         nodelay: false,
         keepalive: None,
         user_timeout: None,
+        congestion: CongestionControl::Cubic,
         recv_buffer: 256 * 1024,
         send_buffer: 256 * 1024,
         handshake: Handshake::DEFAULT,

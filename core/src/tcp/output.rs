@@ -78,6 +78,7 @@ impl Tcb<'_> {
             let (seq, len, end) = (node.seq, node.len, node.end());
             let forced = self.hot.has(flag::FORCE_RETRANSMIT);
             if pipe > 0 && pipe + len > self.hot.cwnd && !forced {
+                self.note_cwnd_limited();
                 return Stop::Done;
             }
             let fin = self.hot.has(flag::FIN_SENT) && end == self.hot.snd_end;
@@ -223,6 +224,9 @@ impl Tcb<'_> {
         let len = if probe { window.max(1) } else { window };
         let len = len.min(head).min(u32::from(self.hot.mss));
         let room = self.hot.cwnd.saturating_sub(self.hot.pipe());
+        if room < len {
+            self.note_cwnd_limited();
+        }
         let worth = len >= head || (len > 0 && len >= self.cold.max_snd_wnd / 2);
         if probe || (worth && len <= room) {
             if len < head && !env.nodes.split(&mut self.hot.send, first, len) {

@@ -2,6 +2,7 @@
 //! (RFC 5681, 6582, 6675), and what a timeout means for the queue.
 
 use super::Env;
+use super::congestion::CongestionEvent;
 use super::node::{EVER_RETRANSMITTED, LOST, Link, RETRANSMITTED, SACKED, SENT};
 use super::seq::SeqNum;
 use super::tcb::{Tcb, flag};
@@ -92,7 +93,7 @@ impl Tcb<'_> {
 
     fn enter_fast_recovery(&mut self, env: &mut Env<'_>) {
         env.counters.inc(Counter::TcpFastRecoveries);
-        self.halve_threshold();
+        self.on_congestion_event(env.now, CongestionEvent::Loss);
         self.hot.cwnd = self.cold.ssthresh;
         self.cold.recover = self.hot.snd_nxt;
         // RFC 6675, 5, step 4.3: the first lost segment goes out at once.
@@ -195,13 +196,14 @@ impl Tcb<'_> {
     }
 
     /// Leaves recovery once `recover` is acknowledged.
-    pub(crate) fn maybe_leave_recovery(&mut self) {
+    pub(crate) fn maybe_leave_recovery(&mut self, env: &Env<'_>) {
         if self.hot.snd_una.before(self.cold.recover) {
             return;
         }
         if self.hot.has(flag::FAST_RECOVERY) {
             self.hot.cwnd = self.cold.ssthresh;
         }
+        self.on_recovery_exit(env.now);
         self.hot.clear(flag::RECOVERY);
         self.hot.dup_acks = 0;
         if !self.hot.has(flag::SACK) {

@@ -26,20 +26,21 @@ impl Rtt {
         backoff: 0,
     };
 
-    /// Folds in a sample. RFC 6298, 2.2 and 2.3.
+    /// Folds in a sample and returns it, within bounds. RFC 6298, 2.2 and 2.3.
     #[inline]
-    pub(crate) fn sample(&mut self, micros: u64) {
+    pub(crate) fn sample(&mut self, micros: u64) -> u32 {
         let sample = u32::try_from(micros)
             .unwrap_or(MAX_RTO_US)
             .clamp(1, MAX_RTO_US);
         if self.srtt_us == 0 {
             self.srtt_us = sample;
             self.rttvar_us = sample / 2;
-            return;
+            return sample;
         }
         let deviation = self.srtt_us.abs_diff(sample);
         self.rttvar_us = self.rttvar_us - self.rttvar_us / 4 + deviation / 4;
         self.srtt_us = (self.srtt_us - self.srtt_us / 8 + sample / 8).max(1);
+        sample
     }
 
     /// The present timeout, back-off included, in nanoseconds.

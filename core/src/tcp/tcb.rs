@@ -8,6 +8,7 @@ use core::task::Waker;
 
 use pollwire_rings::Instant;
 
+use super::congestion::Congestion;
 use super::node::{Link, Queue};
 use super::rtt::Rtt;
 use super::seq::SeqNum;
@@ -109,6 +110,8 @@ pub(crate) mod flag {
     pub(crate) const FORCE_RETRANSMIT: u32 = 1 << 21;
     /// Duplicate or selective acknowledgements came, or loss is suspected.
     pub(crate) const UNORDERED_ACKS: u32 = 1 << 22;
+    /// `cwnd` held data back; acknowledgements of what is in flight may open it.
+    pub(crate) const CWND_LIMITED: u32 = 1 << 23;
     /// Any recovery.
     pub(crate) const RECOVERY: u32 = FAST_RECOVERY | LOSS_RECOVERY;
 }
@@ -267,8 +270,7 @@ pub(crate) struct Cold {
     /// `snd_nxt` when recovery began (RFC 6582).
     pub(crate) recover: SeqNum,
     pub(crate) ssthresh: u32,
-    /// Bytes acknowledged since `cwnd` last grew in congestion avoidance.
-    pub(crate) bytes_acked: u32,
+    pub(crate) congestion: Congestion,
     /// Payload bytes that the receive queue may hold.
     pub(crate) rcv_limit: u32,
     /// Payload bytes that the send queue may hold.
@@ -322,7 +324,7 @@ impl Cold {
         irs: SeqNum::new(0),
         recover: SeqNum::new(0),
         ssthresh: 0,
-        bytes_acked: 0,
+        congestion: Congestion::EMPTY,
         rcv_limit: 0,
         snd_limit: 0,
         max_snd_wnd: 0,
@@ -352,8 +354,8 @@ impl Cold {
 }
 
 const _: () = assert!(
-    size_of::<Cold>() <= 256,
-    "the cold state of a flow is four cache lines"
+    size_of::<Cold>() <= 352,
+    "the cold state of a flow is five and a half cache lines"
 );
 
 /// One flow's state, borrowed together.

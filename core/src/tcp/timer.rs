@@ -64,18 +64,11 @@ impl Tcb<'_> {
             self.hot.rtx_at = Instant::ZERO;
             return None;
         }
-        // RFC 5681, 3.1: ssthresh is set on the first loss of a segment only:
-        // "when a TCP sender detects segment loss using the retransmission
-        // timer and the given segment has already been retransmitted ... at
-        // least once, the value of ssthresh is held constant."
-        if self.hot.rtt.backoff == 0 {
-            self.halve_threshold();
-        }
+        self.on_congestion_timeout(env.now);
         self.cold.recover = self.hot.snd_nxt;
         self.mark_all_lost(env);
         self.hot.clear(flag::FAST_RECOVERY);
         self.hot.set(flag::LOSS_RECOVERY);
-        self.hot.cwnd = u32::from(self.hot.mss);
         if self.hot.has(flag::FIN_SENT) {
             self.hot.set(flag::RESEND_FIN);
         }

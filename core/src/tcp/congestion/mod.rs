@@ -1,0 +1,374 @@
+//! Congestion control: how much may be in the network at once.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`cubic`] | CUBIC (RFC 9438), the default |
+//! | [`newreno`] | NewReno (RFC 5681, RFC 6582) |
+//! | [`hystart`] | HyStart++ (RFC 9406), which ends the first slow start |
+//!
+//! `cwnd` lies with the hot state, for every segment sent asks for it. All else
+//! is touched only by acknowledgements that arrive while `cwnd`, not the
+//! application or the peer's window, holds the sender back.
+//!
+//! Loss detection and recovery decide *when* something happened and call
+//! [`Tcb::on_congestion_event`], [`Tcb::on_congestion_timeout`],
+//! [`Tcb::on_recovery_exit`] and [`Tcb::undo_congestion`]; the flow's
+//! [`Controller`] decides *what it means*.
+
+pub(crate) mod cubic;
+pub(crate) mod hystart;
+pub(crate) mod newreno;
+
+#[cfg(test)]
+mod tests;
+
+use pollwire_rings::Instant;
+
+use super::Env;
+use super::seq::SeqNum;
+use super::tcb::{Tcb, flag};
+use cubic::Cubic;
+use hystart::HyStart;
+use newreno::NewReno;
+
+/// Initial window in segments (RFC 6928).
+const INITIAL_SEGMENTS: u32 = 10;
+/// `cwnd` grows no further: half of what windows can express.
+const MAX_CWND: u32 = 1 << 29;
+
+/// Which algorithm controls a connection's sending rate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[repr(u8)]
+pub enum CongestionControl {
+    /// CUBIC (RFC 9438): grows by time since the last loss, so long paths are
+    /// filled as fast as short ones.
+    #[default]
+    Cubic = 0,
+    /// NewReno (RFC 5681, RFC 6582): one segment per round trip.
+    NewReno,
+}
+
+/// What told of congestion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CongestionEvent {
+    /// A segment was lost.
+    Loss,
+    /// The peer echoed a mark (RFC 3168).
+    Ecn,
+}
+
+/// What a controller sees of its flow, and the two windows that it sets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    /// Bytes that may be in the network.
+    pub(crate) cwnd: u32,
+    /// Slow start below, congestion avoidance from here on.
+    pub(crate) ssthresh: u32,
+    /// Largest payload of a segment.
+    pub(crate) mss: u32,
+    /// Sequence space sent and not acknowledged.
+    pub(crate) flight: u32,
+    /// Smoothed round-trip time, microseconds; 0 before the first sample.
+    pub(crate) srtt_us: u32,
+    pub(crate) now: Instant,
+}
+
+impl Window {
+    /// Slow start (RFC 5681, 3.1), by bytes: grows by what was acknowledged, up
+    /// to `ssthresh`.
+    fn slow_start(&mut self, acked: u32) {
+        let limit = self.ssthresh.max(self.mss);
+        self.cwnd = self.cwnd.saturating_add(acked).min(limit).min(MAX_CWND);
+    }
+
+    /// RFC 5681, 3.1, equation 4, and RFC 9438, 4.6: never below two segments.
+    fn set_threshold(&mut self, bytes: u32) {
+        self.ssthresh = bytes.max(2 * self.mss);
+    }
+}
+
+/// An algorithm. One that is driven by rates (BBR) fits as well: it is told of
+/// every acknowledgement that may change its mind, sets `cwnd` as it likes, and
+/// names the rate to pace at.
+pub(crate) trait Controller {
+    /// `acked` bytes were newly acknowledged while `cwnd` limited the sender,
+    /// outside of recovery; `rtt_us` is the sample that they gave.
+    fn on_ack(&mut self, window: &mut Window, acked: u32, rtt_us: Option<u32>);
+
+    /// The first sign of congestion in a window of data: sets `ssthresh`.
+    /// `cwnd` follows by the caller's rule (RFC 6937 on loss, at once on ECN).
+    fn on_congestion_event(&mut self, window: &mut Window, event: CongestionEvent);
+
+    /// The retransmission timer fired: sets `ssthresh`.
+    fn on_timeout(&mut self, window: &mut Window);
+
+    /// Everything that was lost has arrived.
+    fn on_recovery_exit(&mut self, window: &mut Window);
+
+    /// The last reduction was for nothing; `cwnd` and `ssthresh` are what they
+    /// were before.
+    fn undo(&mut self, window: &mut Window);
+
+    /// Bytes per second at which to pace, if segments shall be paced: twice the
+    /// rate of `cwnd` in slow start, so that it can double, 1.2 times after.
+    fn pacing_rate(&self, window: &Window) -> Option<u64> {
+        if window.srtt_us == 0 {
+            return None;
+        }
+        let rate = u64::from(window.cwnd) * 1_000_000 / u64::from(window.srtt_us);
+        Some(if window.cwnd < window.ssthresh {
+            rate * 2
+        } else {
+            rate * 6 / 5
+        })
+    }
+}
+
+/// The algorithm of one flow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Algorithm {
+    Cubic(Cubic),
+    NewReno(NewReno),
+}
+
+impl Algorithm {
+    fn new(kind: CongestionControl) -> Self {
+        match kind {
+            CongestionControl::Cubic => Self::Cubic(Cubic::NEW),
+            CongestionControl::NewReno => Self::NewReno(NewReno::NEW),
+        }
+    }
+
+    fn kind(&self) -> CongestionControl {
+        match self {
+            Self::Cubic(_) => CongestionControl::Cubic,
+            Self::NewReno(_) => CongestionControl::NewReno,
+        }
+    }
+}
+
+impl Controller for Algorithm {
+    fn on_ack(&mut self, window: &mut Window, acked: u32, rtt_us: Option<u32>) {
+        match self {
+            Self::Cubic(cubic) => cubic.on_ack(window, acked, rtt_us),
+            Self::NewReno(reno) => reno.on_ack(window, acked, rtt_us),
+        }
+    }
+
+    fn on_congestion_event(&mut self, window: &mut Window, event: CongestionEvent) {
+        match self {
+            Self::Cubic(cubic) => cubic.on_congestion_event(window, event),
+            Self::NewReno(reno) => reno.on_congestion_event(window, event),
+        }
+    }
+
+    fn on_timeout(&mut self, window: &mut Window) {
+        match self {
+            Self::Cubic(cubic) => cubic.on_timeout(window),
+            Self::NewReno(reno) => reno.on_timeout(window),
+        }
+    }
+
+    fn on_recovery_exit(&mut self, window: &mut Window) {
+        match self {
+            Self::Cubic(cubic) => cubic.on_recovery_exit(window),
+            Self::NewReno(reno) => reno.on_recovery_exit(window),
+        }
+    }
+
+    fn undo(&mut self, window: &mut Window) {
+        match self {
+            Self::Cubic(cubic) => cubic.undo(window),
+            Self::NewReno(reno) => reno.undo(window),
+        }
+    }
+
+    fn pacing_rate(&self, window: &Window) -> Option<u64> {
+        match self {
+            Self::Cubic(cubic) => cubic.pacing_rate(window),
+            Self::NewReno(reno) => reno.pacing_rate(window),
+        }
+    }
+}
+
+/// A flow's congestion state beside `cwnd` and `ssthresh`. All-zero is CUBIC
+/// before its first byte.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Congestion {
+    algorithm: Algorithm,
+    slow_start: HyStart,
+    /// Acknowledgements up to here are of a time when `cwnd` was full.
+    limited_until: SeqNum,
+    /// The windows before the last reduction, to undo it; 0 when there is none.
+    prior_cwnd: u32,
+    prior_ssthresh: u32,
+}
+
+impl Congestion {
+    pub(crate) const EMPTY: Self = Self {
+        algorithm: Algorithm::Cubic(Cubic::NEW),
+        slow_start: HyStart::NEW,
+        limited_until: SeqNum::new(0),
+        prior_cwnd: 0,
+        prior_ssthresh: 0,
+    };
+}
+
+impl Tcb<'_> {
+    /// RFC 6928, 2: min (10*MSS, max (2*MSS, 14600)).
+    pub(crate) fn init_congestion(&mut self) {
+        let mss = u32::from(self.hot.mss);
+        self.hot.cwnd = match self.cold.initial_window {
+            0 => (INITIAL_SEGMENTS * mss).min((2 * mss).max(14_600)),
+            count => u32::from(count) * mss,
+        };
+        self.cold.ssthresh = u32::MAX;
+        self.cold.congestion = Congestion {
+            algorithm: Algorithm::new(self.congestion_control()),
+            ..Congestion::EMPTY
+        };
+    }
+
+    /// Changes the algorithm; the windows stay.
+    pub(crate) fn set_congestion_control(&mut self, kind: CongestionControl) {
+        if kind != self.congestion_control() {
+            self.cold.congestion.algorithm = Algorithm::new(kind);
+        }
+    }
+
+    pub(crate) fn congestion_control(&self) -> CongestionControl {
+        self.cold.congestion.algorithm.kind()
+    }
+
+    /// There is more to send than `cwnd` allows. What is in flight now, and its
+    /// acknowledgements, count as limited by `cwnd` (RFC 9438, 5.8; RFC 7661
+    /// calls the flow "cwnd-limited").
+    #[inline]
+    pub(super) fn note_cwnd_limited(&mut self) {
+        self.hot.set(flag::CWND_LIMITED);
+        self.cold.congestion.limited_until = self.hot.snd_nxt;
+    }
+
+    /// Grows the window for `acked` bytes newly acknowledged, if it was what
+    /// held the sender back.
+    #[inline(always)]
+    pub(crate) fn grow_window(&mut self, env: &Env<'_>, acked: u32, rtt_us: Option<u32>) {
+        if self.hot.flags & (flag::CWND_LIMITED | flag::FAST_RECOVERY) == flag::CWND_LIMITED {
+            self.grow_limited_window(env.now, acked, rtt_us);
+        }
+    }
+
+    #[inline(never)]
+    fn grow_limited_window(&mut self, now: Instant, acked: u32, rtt_us: Option<u32>) {
+        let (una, nxt) = (self.hot.snd_una, self.hot.snd_nxt);
+        if una.at_or_after(self.cold.congestion.limited_until) {
+            self.hot.clear(flag::CWND_LIMITED);
+        }
+        let mut window = self.window(now);
+        if self.hot.has(flag::LOSS_RECOVERY) && window.cwnd < window.ssthresh {
+            // RFC 3465, 2.3: after a timeout, no more than a segment per ACK, for
+            // it may cover what arrived long ago.
+            window.slow_start(acked.min(window.mss));
+        } else if window.ssthresh == u32::MAX {
+            let congestion = &mut self.cold.congestion;
+            congestion
+                .slow_start
+                .on_ack(&mut window, acked, rtt_us, una, nxt);
+        } else {
+            let algorithm = &mut self.cold.congestion.algorithm;
+            algorithm.on_ack(&mut window, acked, rtt_us);
+        }
+        self.set_window(&window);
+    }
+
+    /// The first sign of congestion in a window of data: `ssthresh` becomes what
+    /// the algorithm makes of it. After a loss, `cwnd` is the caller's to bring
+    /// down to it.
+    pub(crate) fn on_congestion_event(&mut self, now: Instant, event: CongestionEvent) {
+        self.remember_windows();
+        let mut window = self.window(now);
+        let algorithm = &mut self.cold.congestion.algorithm;
+        algorithm.on_congestion_event(&mut window, event);
+        if event == CongestionEvent::Ecn {
+            window.cwnd = window.cwnd.min(window.ssthresh);
+        }
+        self.set_window(&window);
+    }
+
+    /// The retransmission timer fired. Called before the flags of recovery
+    /// change.
+    ///
+    /// RFC 5681, 3.1: "when a TCP sender detects segment loss using the
+    /// retransmission timer and the given segment has already been retransmitted
+    /// by way of the retransmission timer at least once, the value of ssthresh
+    /// is held constant." And: "cwnd MUST be set to no more than the loss
+    /// window, LW, which equals 1 full-sized segment".
+    pub(crate) fn on_congestion_timeout(&mut self, now: Instant) {
+        if self.hot.rtt.backoff == 0 {
+            if !self.hot.has(flag::RECOVERY) {
+                self.remember_windows();
+            }
+            let mut window = self.window(now);
+            self.cold.congestion.algorithm.on_timeout(&mut window);
+            self.set_window(&window);
+        }
+        self.hot.cwnd = u32::from(self.hot.mss);
+    }
+
+    /// Recovery is over: everything sent before it is acknowledged. `cwnd` is
+    /// the caller's to set, before.
+    pub(crate) fn on_recovery_exit(&mut self, now: Instant) {
+        let mut window = self.window(now);
+        self.cold.congestion.algorithm.on_recovery_exit(&mut window);
+        self.set_window(&window);
+    }
+
+    /// The last reduction was for nothing (RFC 4015, RFC 9438, 4.9): both
+    /// windows are what they were. Returns whether there was one to undo.
+    #[expect(
+        dead_code,
+        reason = "loss recovery calls it once it detects spurious retransmissions"
+    )]
+    pub(crate) fn undo_congestion(&mut self, now: Instant) -> bool {
+        let congestion = &mut self.cold.congestion;
+        if congestion.prior_cwnd == 0 {
+            return false;
+        }
+        self.hot.cwnd = self.hot.cwnd.max(congestion.prior_cwnd);
+        self.cold.ssthresh = self.cold.ssthresh.max(congestion.prior_ssthresh);
+        congestion.prior_cwnd = 0;
+        let mut window = self.window(now);
+        self.cold.congestion.algorithm.undo(&mut window);
+        self.set_window(&window);
+        true
+    }
+
+    /// Bytes per second at which the algorithm would pace, if it would.
+    #[expect(dead_code, reason = "for pacing, which is not wired yet")]
+    pub(crate) fn pacing_rate(&self, now: Instant) -> Option<u64> {
+        let window = self.window(now);
+        self.cold.congestion.algorithm.pacing_rate(&window)
+    }
+
+    fn remember_windows(&mut self) {
+        self.cold.congestion.prior_cwnd = self.hot.cwnd;
+        self.cold.congestion.prior_ssthresh = self.cold.ssthresh;
+    }
+
+    fn window(&self, now: Instant) -> Window {
+        Window {
+            cwnd: self.hot.cwnd,
+            ssthresh: self.cold.ssthresh,
+            mss: u32::from(self.hot.mss),
+            flight: self.hot.flight(),
+            srtt_us: self.hot.rtt.srtt_us,
+            now,
+        }
+    }
+
+    fn set_window(&mut self, window: &Window) {
+        self.hot.cwnd = window.cwnd;
+        self.cold.ssthresh = window.ssthresh;
+    }
+}
