@@ -107,14 +107,22 @@ impl TimerWheel {
     /// stands at or before that time stays where it is: whoever re-arms later
     /// and later, as each ACK does, pays nothing, and arms anew when it fires
     /// before its time has come.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn arm(&mut self, id: u32, at: Instant) {
+        let stands = self
+            .links
+            .get(id as usize)
+            .is_some_and(|link| link.place_tick != 0 && link.tick() << TICK_BITS <= at.as_nanos());
+        if !stands {
+            self.file(id, at);
+        }
+    }
+
+    #[inline(never)]
+    fn file(&mut self, id: u32, at: Instant) {
         let Some(link) = self.links.get(id as usize) else {
             return;
         };
-        if link.place_tick != 0 && link.tick() << TICK_BITS <= at.as_nanos() {
-            return;
-        }
         // Rounded up, so nothing fires early.
         let tick = at
             .as_nanos()

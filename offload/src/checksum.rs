@@ -77,6 +77,36 @@ impl Sum {
         Sum(add_carry(sum, portable::sum_tail(rest)))
     }
 
+    /// The sum of a few words in host order. So short a sum needs no carry, so
+    /// this is the cheapest way to add a header's fields.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_words<const N: usize>(words: [u32; N]) -> Sum {
+        const { assert!(N < 1 << 16) };
+        let mut sum = 0;
+        let mut at = 0;
+        while at < N {
+            sum += words[at].to_be() as u64;
+            at += 1;
+        }
+        Sum(sum)
+    }
+
+    /// The 16-bit sum as it is, to be kept in little space: [`Sum::kept`] gives
+    /// back a sum that is equal.
+    #[inline]
+    #[must_use]
+    pub const fn keep(self) -> u16 {
+        self.fold().to_be()
+    }
+
+    /// A sum from what [`Sum::keep`] gave.
+    #[inline(always)]
+    #[must_use]
+    pub const fn kept(word: u16) -> Sum {
+        Sum(word as u64)
+    }
+
     /// Adds one 16-bit word given in host order.
     #[inline]
     #[must_use]

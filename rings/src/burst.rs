@@ -274,19 +274,24 @@ impl TxBurst {
         left.min(self.packets.remaining_capacity())
     }
 
+    /// The place of a packet of one piece; `None` when the burst is full. Pieces
+    /// of a packet under construction would become part of it.
+    #[must_use]
+    #[inline(always)]
+    pub fn place(&mut self) -> Option<TxPlace<'_>> {
+        let full = self.packets.is_full() || self.pieces.is_full();
+        (!full).then_some(TxPlace { burst: self })
+    }
+
     /// Adds a packet of one piece.
     ///
     /// # Errors
     /// The frame, when the burst is full.
     #[inline]
     pub fn push(&mut self, frame: FrameRef, meta: TxMeta) -> Result<(), FrameRef> {
-        if self.packets.is_full() || self.pieces.is_full() {
-            return Err(frame);
-        }
-        // SAFETY: neither is full.
-        unsafe {
-            self.pieces.push_unchecked(frame);
-            self.seal_unchecked(meta);
+        match self.place() {
+            Some(place) => place.put(frame, meta),
+            None => return Err(frame),
         }
         Ok(())
     }
@@ -471,6 +476,25 @@ impl TxBurst {
         self.pieces.drain(..first.end as usize).for_each(each);
         self.removed(1, first.end);
         Some(first.meta)
+    }
+}
+
+/// Room for one packet in a [`TxBurst`].
+#[derive(Debug)]
+pub struct TxPlace<'a> {
+    /// Invariant: neither `pieces` nor `packets` is full.
+    burst: &'a mut TxBurst,
+}
+
+impl TxPlace<'_> {
+    /// Adds the packet.
+    #[inline(always)]
+    pub fn put(self, frame: FrameRef, meta: TxMeta) {
+        // SAFETY: neither is full, by the invariant.
+        unsafe {
+            self.burst.pieces.push_unchecked(frame);
+            self.burst.seal_unchecked(meta);
+        }
     }
 }
 

@@ -372,24 +372,42 @@ impl FrameRef {
     /// `None` when other handles exist (the device may still be reading an
     /// earlier header) or the headroom is too small.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn with_header(&mut self, count: usize, write: impl FnOnce(&mut [u8])) -> Option<Self> {
-        if !self.is_unique() {
-            return None;
-        }
-        let mut whole = self.view;
-        if !whole.grow_front(count) {
-            return None;
-        }
+        let whole = self.with_headroom(count)?;
         // SAFETY: the handle is the only one and borrowed mutably, so nobody
         // reads or writes the slot meanwhile; the range is the `count` bytes
-        // that `grow_front` found before the view.
+        // that `with_headroom` found before the view.
         write(unsafe { slice::from_raw_parts_mut(whole.data(), count) });
+        Some(self.share(whole))
+    }
+
+    /// [`with_header`](Self::with_header) for a header of fixed length.
+    #[must_use]
+    #[inline(always)]
+    pub fn with_array<const N: usize>(&mut self, write: impl FnOnce(&mut [u8; N])) -> Option<Self> {
+        let whole = self.with_headroom(N)?;
+        // SAFETY: as in `with_header`, and an array has no alignment to keep.
+        write(unsafe { &mut *whole.data().cast::<[u8; N]>() });
+        Some(self.share(whole))
+    }
+
+    /// The view grown by `count` bytes at the front, if this handle is the only
+    /// one.
+    #[inline(always)]
+    fn with_headroom(&self, count: usize) -> Option<View> {
+        let mut whole = self.view;
+        (self.is_unique() && whole.grow_front(count)).then_some(whole)
+    }
+
+    /// A second handle; this one was the only one.
+    #[inline(always)]
+    fn share(&self, view: View) -> Self {
         self.view.desc().refs.set(2);
-        Some(Self {
-            view: whole,
+        Self {
+            view,
             not_send: PhantomData,
-        })
+        }
     }
 }
 
@@ -409,10 +427,11 @@ impl Drop for FrameRef {
     #[inline]
     fn drop(&mut self) {
         let refs = &self.view.desc().refs;
-        match refs.get() {
-            1 => release(self.view.desc),
-            u32::MAX => {}
-            count => refs.set(count - 1),
+        let count = refs.get();
+        if count == 1 {
+            release(self.view.desc);
+        } else if count != u32::MAX {
+            refs.set(count - 1);
         }
     }
 }

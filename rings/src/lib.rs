@@ -47,6 +47,7 @@ pub mod tap;
 
 pub use burst::{
     RX_BURST, RX_PIECES, RxBurst, RxDrain, RxFrame, TX_PACKETS, TX_PIECES, TxBurst, TxPacket,
+    TxPlace,
 };
 pub use device::{
     Caps, Gso, GsoKind, NetDevice, RxChecksum, RxMeta, TxChecksum, TxMeta, local_mac,

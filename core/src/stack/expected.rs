@@ -48,7 +48,7 @@ impl Stack {
         let odd = if tcb.hot.has(flag::TIMESTAMPS) {
             take_run::<V4_TIMED>(&mut tcb, &mut env, mac, pieces, &mut taken)
         } else {
-            take_run::<V4_PLAIN>(&mut tcb, &mut env, mac, pieces, &mut taken)
+            take_untimed_run(&mut tcb, &mut env, mac, pieces, &mut taken)
         };
         let (frames, bytes) = taken;
         if frames > 0 {
@@ -62,9 +62,21 @@ impl Stack {
     }
 }
 
+/// [`take_run`] for a flow without timestamps: rare.
+#[inline(never)]
+fn take_untimed_run(
+    tcb: &mut Tcb<'_>,
+    env: &mut Env<'_>,
+    mac: &[u8; 6],
+    pieces: &mut impl Iterator<Item = RxFrame>,
+    taken: &mut (u64, u64),
+) -> Option<RxFrame> {
+    take_run::<V4_PLAIN>(tcb, env, mac, pieces, taken)
+}
+
 /// Takes expected packets with `N` bytes of headers; counts them, and their
 /// bytes, in `taken`.
-#[inline]
+#[inline(always)]
 fn take_run<const N: usize>(
     tcb: &mut Tcb<'_>,
     env: &mut Env<'_>,
@@ -72,47 +84,122 @@ fn take_run<const N: usize>(
     pieces: &mut impl Iterator<Item = RxFrame>,
     taken: &mut (u64, u64),
 ) -> Option<RxFrame> {
-    let (mut last, mut longest) = (None, 0);
+    let (mut last, mut longest) = (None::<Taken<N>>, 0);
     let odd = loop {
         let Some(RxFrame { mut frame, meta }) = pieces.next() else {
             break None;
         };
-        let found = if meta.continues {
-            None
-        } else {
-            parse::<N>(&frame, meta, mac, tcb.key, tcb.hot)
-        };
-        let Some(expected) = found else {
-            break Some(RxFrame { frame, meta });
+        let expected = match &mut last {
+            Some(last) if last.is_repeated(&frame, meta, tcb.hot) => {
+                last.expected.seq = tcb.hot.rcv_nxt;
+                &last.expected
+            }
+            last => match parse::<N>(&frame, meta, mac, tcb.key, tcb.hot) {
+                Some(found) => &last.insert(found).expected,
+                None => break Some(RxFrame { frame, meta }),
+            },
         };
         *taken = (taken.0 + 1, taken.1 + frame.len() as u64);
         frame.trim_front(N);
         frame.truncate(expected.len as usize);
-        if let Err(reason) = tcb.on_expected(env, &expected, frame) {
+        longest = longest.max(expected.len);
+        if let Err(reason) = tcb.on_expected(env, expected, frame) {
             env.counters.drop(reason);
         }
-        longest = longest.max(expected.len);
-        last = Some(expected);
     };
     if let Some(last) = last {
-        tcb.end_expected(env, &last, longest);
+        tcb.end_expected(env, &last.expected, longest);
     }
     odd
 }
 
+/// A packet that was expected, and taken: the next one most often differs in
+/// its sequence number alone.
+struct Taken<const N: usize> {
+    expected: Expected,
+    head: [u8; N],
+    frame_len: usize,
+    checksum: RxChecksum,
+}
+
+/// Whether two IPv4 headers that are the same up to byte 16 and from byte 30 on
+/// differ in identification and checksum only, and the first is valid if the
+/// second is: that sum does not change.
+#[inline(never)]
+fn is_renumbered<const N: usize>(head: &[u8; N], valid: &[u8; N]) -> bool {
+    let half = |head: &[u8; N], at: usize| u32::from(u16::from_be_bytes([head[at], head[at + 1]]));
+    let sum = |head: &[u8; N]| (half(head, 18) + half(head, 24)) % 0xffff;
+    head[16..18] == valid[16..18]
+        && head[20..24] == valid[20..24]
+        && head[26..30] == valid[26..30]
+        && sum(head) == sum(valid)
+}
+
+impl<const N: usize> Taken<N> {
+    /// Whether this packet is the one behind, and all its headers say the same.
+    #[inline(always)]
+    fn is_repeated(&self, frame: &FrameBuf, meta: RxMeta, hot: &Hot) -> bool {
+        let Some(head) = frame.first_chunk::<N>() else {
+            return false;
+        };
+        let differs = |at: usize| word_at(head, at) ^ word_at(&self.head, at);
+        let mut differ = differs(0) | differs(8) | differs(30) | differs(42);
+        if N == V4_TIMED {
+            differ |= differs(54) | differs(N - 8);
+        }
+        let len = self.expected.len;
+        let room = hot.rcv_adv.raw().wrapping_sub(hot.rcv_nxt.raw());
+        let due = differ == 0
+            && half_word_at(head, 38) == hot.rcv_nxt.raw()
+            && len <= room
+            && len != 0
+            && frame.len() == self.frame_len
+            && meta.checksum == self.checksum
+            && !meta.continues;
+        if !due || (differs(16) | differs(24) != 0 && !is_renumbered(head, &self.head)) {
+            return false;
+        }
+        meta.checksum != RxChecksum::Unknown
+            || frame
+                .get(TCP_AT..N + len as usize)
+                .is_some_and(|tcp| is_intact(head, tcp))
+    }
+}
+
+#[inline(always)]
+fn word_at<const N: usize>(head: &[u8; N], at: usize) -> u64 {
+    let mut word = [0; 8];
+    word.copy_from_slice(&head[at..at + 8]);
+    u64::from_ne_bytes(word)
+}
+
+#[inline(always)]
+fn half_word_at<const N: usize>(head: &[u8; N], at: usize) -> u32 {
+    u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]])
+}
+
+/// Whether the checksum of this segment holds.
+#[inline(always)]
+fn is_intact<const N: usize>(head: &[u8; N], tcp: &[u8]) -> bool {
+    let address = |at: usize| [head[at], head[at + 1], head[at + 2], head[at + 3]];
+    #[expect(clippy::cast_possible_truncation, reason = "of an IPv4 packet")]
+    let pseudo = Sum::pseudo_v4(address(26), address(30), 6, tcp.len() as u16);
+    (pseudo + Sum::of(tcp)).is_valid()
+}
+
 /// Reads the headers, `N` bytes of them, if they are those of the segment that
 /// `hot` expects.
-#[inline]
+#[inline(always)]
 fn parse<const N: usize>(
     frame: &FrameBuf,
     meta: RxMeta,
     mac: &[u8; 6],
     key: &FlowKey,
     hot: &Hot,
-) -> Option<Expected> {
+) -> Option<Taken<N>> {
     let head = frame.first_chunk::<N>()?;
     let half = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
-    let word = |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+    let word = |at: usize| half_word_at(head, at);
     // IPv4 without options, whatever the type of service; not a fragment; TCP.
     let shape = word(12) & 0xffff_ff00 == 0x0800_4500
         && half(20) & 0x3fff == 0
@@ -151,12 +238,13 @@ fn parse<const N: usize>(
     if !Sum::of_array(ip).is_valid() {
         return None;
     }
-    if meta.checksum == RxChecksum::Unknown {
-        let address = |at: usize| [head[at], head[at + 1], head[at + 2], head[at + 3]];
-        let pseudo = Sum::pseudo_v4(address(26), address(30), 6, half(16).wrapping_sub(20));
-        if !(pseudo + Sum::of(tcp)).is_valid() {
-            return None;
-        }
+    if meta.checksum == RxChecksum::Unknown && !is_intact(head, tcp) {
+        return None;
     }
-    Some(expected)
+    Some(Taken {
+        expected,
+        head: *head,
+        frame_len: frame.len(),
+        checksum: meta.checksum,
+    })
 }

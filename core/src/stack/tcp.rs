@@ -12,6 +12,7 @@ use crate::tcp::input::Outcome;
 use crate::tcp::segment::{MIN_HEADER, Segment};
 use crate::tcp::seq::SeqNum;
 use crate::tcp::tcb::{Tcb, TcpState, flag};
+use crate::tcp::template::Template;
 use crate::tcp::{Env, TcpOptions};
 use crate::wire::tcp::{ACK, RST};
 use crate::{ConnError, Counter, DropReason, FlowKey};
@@ -418,6 +419,9 @@ impl Stack {
             let Some(index) = self.tcp.pop_touched() else {
                 return false;
             };
+            if self.output_lone(now, index, tx) {
+                continue;
+            }
             if self.flow_output(now, index, tx) == Stop::Full {
                 self.tcp.touch(index);
                 return true;
@@ -426,7 +430,30 @@ impl Stack {
         self.tcp.any_touched()
     }
 
-    #[inline]
+    /// Sends what the flow has to send if that is one small segment.
+    #[inline(always)]
+    fn output_lone(&mut self, now: Instant, index: u32, tx: &mut TxBurst) -> bool {
+        let Self {
+            tcp,
+            pool,
+            counters,
+            rx_rest,
+            iface,
+            timers,
+            ..
+        } = self;
+        let Some((mut tcb, mut env)) = tcp.flow(index, now, pool, counters, rx_rest) else {
+            return false;
+        };
+        let sent = tcb.cold.template.generation == iface.generation()
+            && tcb.send_lone(&mut env, tx, iface.caps().tx_checksum);
+        if sent && let Some(deadline) = tcb.deadline() {
+            timers.arm(index, deadline);
+        }
+        sent
+    }
+
+    #[inline(never)]
     fn flow_output(&mut self, now: Instant, index: u32, tx: &mut TxBurst) -> Stop {
         let resolved = self.has_link(now, index);
         let mut unresolved: Option<Unresolved> = None;
@@ -467,20 +494,19 @@ impl Stack {
         let Some(cold) = self.tcp.cold(index) else {
             return false;
         };
-        cold.link_generation == generation || self.renew_link(now, index)
+        cold.template.generation == generation || self.renew_link(now, index)
     }
 
     #[cold]
     fn renew_link(&mut self, now: Instant, index: u32) -> bool {
-        let Some(key) = self.tcp.key(index) else {
+        let Some(key) = self.tcp.key(index).copied() else {
             return false;
         };
         let (local, remote) = (key.local().ip(), key.remote().ip());
         let link = self.link_template(now, local, remote);
         match (link, self.tcp.cold_mut(index)) {
             (Some((link, generation)), Some(cold)) => {
-                cold.link = link;
-                cold.link_generation = generation;
+                cold.template = Template::new(link, &key, generation);
                 true
             }
             _ => false,

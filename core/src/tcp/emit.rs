@@ -12,6 +12,7 @@ use super::header::{self, HeaderFields, OptionBytes, Payload};
 use super::node::NodeId;
 use super::seq::SeqNum;
 use super::tcb::{Tcb, TcpState, flag};
+use super::template::Template;
 use crate::wire::tcp::SYN;
 use crate::{Counter, FlowKey};
 
@@ -26,7 +27,7 @@ pub(crate) struct Unresolved {
 pub(crate) struct Sink<'a> {
     pub(crate) tx: &'a mut TxBurst,
     pub(crate) caps: &'a Caps,
-    /// The neighbour is resolved: `Cold::link` holds.
+    /// The neighbour is resolved: `Cold::template` holds.
     pub(crate) resolved: bool,
     /// Takes one segment when it is not.
     pub(crate) unresolved: &'a mut Option<Unresolved>,
@@ -64,8 +65,14 @@ pub(super) struct Batch {
 impl Tcb<'_> {
     /// The fields of the next segment's header; moves the promised window.
     #[inline(always)]
-    pub(super) fn fields(&mut self, env: &Env<'_>, seq: SeqNum, flags: u8) -> HeaderFields {
-        let bytes = self.advance_window(env);
+    pub(super) fn fields(
+        &mut self,
+        now: Instant,
+        scarce: bool,
+        seq: SeqNum,
+        flags: u8,
+    ) -> HeaderFields {
+        let bytes = self.advance_window(scarce);
         let shift = if flags & SYN != 0 {
             0
         } else {
@@ -79,7 +86,7 @@ impl Tcb<'_> {
         let timestamps = self
             .hot
             .has(flag::TIMESTAMPS)
-            .then(|| (self.timestamp(env.now), self.hot.ts_recent));
+            .then(|| (self.timestamp(now), self.hot.ts_recent));
         HeaderFields {
             seq,
             ack: self.hot.rcv_nxt,
@@ -113,7 +120,7 @@ impl Tcb<'_> {
         if !sink.resolved {
             return self.emit_unresolved(env, sink, seq, flags, Some(batch.first));
         }
-        let fields = self.fields(env, seq, flags);
+        let fields = self.fields(env.now, env.scarce(), seq, flags);
         let header_len = header::header_len(self.key, self.hot.option_bytes());
         let len = batch.len as usize;
         let payload = if sink.caps.tx_checksum || batch.len > u32::from(self.hot.mss) {
@@ -121,7 +128,7 @@ impl Tcb<'_> {
         } else {
             Payload::Summed(len, sum_batch(env, batch))
         };
-        let (key, link) = (self.key, &self.cold.link);
+        let (key, template) = (self.key, &self.cold.template);
         let mut meta = TxMeta::default();
         let in_place = if batch.count == 1 {
             env.nodes
@@ -129,7 +136,7 @@ impl Tcb<'_> {
                 .and_then(|node| node.frame.as_mut())
                 .and_then(|frame| {
                     frame.with_header(header_len, |out| {
-                        meta = write_plain(out, link, key, &fields, payload);
+                        meta = write_plain(out, template, key, &fields, payload);
                     })
                 })
         } else {
@@ -142,7 +149,7 @@ impl Tcb<'_> {
                 return Stop::NoFrame;
             };
             if let Some(out) = head.push_back(header_len) {
-                meta = write_plain(out, link, key, &fields, payload);
+                meta = write_plain(out, template, key, &fields, payload);
             }
             drop(sink.tx.push_piece(head.freeze()));
             push_payload(env, sink.tx, batch);
@@ -186,24 +193,24 @@ impl Tcb<'_> {
         let Some(mut head) = env.pool.alloc() else {
             return Stop::NoFrame;
         };
-        let fields = self.fields(env, seq, flags);
+        let fields = self.fields(env.now, env.scarce(), seq, flags);
         let payload = if sink.caps.tx_checksum {
             Payload::Offloaded(0)
         } else {
             Payload::Summed(0, Sum::ZERO)
         };
-        let (key, link) = (self.key, &self.cold.link);
+        let (key, template) = (self.key, &self.cold.template);
         let plain = flags & SYN == 0 && !self.hot.has(flag::OUT_OF_ORDER);
         let mut meta = TxMeta::default();
         if plain {
             let header_len = header::header_len(key, self.hot.option_bytes());
             if let Some(out) = head.push_back(header_len) {
-                meta = write_plain(out, link, key, &fields, payload);
+                meta = write_plain(out, template, key, &fields, payload);
             }
         } else {
             let options = self.bare_options(env, &fields);
             if let Some(out) = head.push_back(header::header_len(key, options.len())) {
-                meta = header::write_all(out, link, key, &fields, &options, payload);
+                meta = header::write_all(out, &template.link(), key, &fields, &options, payload);
             }
         }
         drop(sink.tx.push(head.freeze(), meta));
@@ -225,7 +232,7 @@ impl Tcb<'_> {
         let Some(mut header) = env.pool.alloc() else {
             return Stop::NoFrame;
         };
-        let fields = self.fields(env, seq, flags);
+        let fields = self.fields(env.now, env.scarce(), seq, flags);
         let options = self.bare_options(env, &fields);
         let payload = node
             .and_then(|id| env.nodes.get(id))
@@ -276,21 +283,28 @@ impl Tcb<'_> {
 #[inline]
 fn write_plain(
     out: &mut [u8],
-    link: &[u8; 14],
+    template: &Template,
     key: &FlowKey,
     fields: &HeaderFields,
     payload: Payload,
 ) -> TxMeta {
     if key.is_v4() {
+        let (len, sum) = match payload {
+            Payload::Summed(len, sum) => (len, Some(sum)),
+            Payload::Offloaded(len) => (len, None),
+        };
+        let meta = header::v4_meta(sum.is_none());
         if let Ok(timed) = <&mut [u8; header::V4_TIMED]>::try_from(&mut *out) {
-            return header::write_v4(timed, link, key, fields, payload);
+            header::write_v4(timed, template, fields, len, sum);
+            return meta;
         }
         if let Ok(plain) = <&mut [u8; header::V4_PLAIN]>::try_from(&mut *out) {
-            return header::write_v4(plain, link, key, fields, payload);
+            header::write_v4(plain, template, fields, len, sum);
+            return meta;
         }
     }
     let options = header::plain_options(fields.timestamps, &[]);
-    header::write_all(out, link, key, fields, &options, payload)
+    header::write_all(out, &template.link(), key, fields, &options, payload)
 }
 
 #[inline]

@@ -5,6 +5,7 @@ use pollwire_offload::checksum::Sum;
 use pollwire_rings::{TxChecksum, TxMeta};
 
 use super::seq::SeqNum;
+use super::template::Template;
 use crate::FlowKey;
 use crate::wire::tcp::{ACK, SYN};
 
@@ -14,8 +15,8 @@ const IPV6: usize = 40;
 const TCP: usize = 20;
 /// Where the checksum lies in a TCP header.
 pub(crate) const CHECKSUM_AT: u16 = 16;
-const PROTOCOL_TCP: u8 = 6;
-const HOP_LIMIT: u8 = 64;
+pub(super) const PROTOCOL_TCP: u8 = 6;
+pub(super) const HOP_LIMIT: u8 = 64;
 
 /// Options of a segment, as bytes; always a multiple of four.
 pub(crate) type OptionBytes = ArrayVec<u8, 40>;
@@ -28,6 +29,22 @@ pub(crate) struct HeaderFields {
     /// As it goes on the wire, scaled down.
     pub(crate) window: u16,
     pub(crate) timestamps: Option<(u32, u32)>,
+}
+
+impl HeaderFields {
+    /// A TCP header of `header_len` bytes behind the ports, checksum and urgent
+    /// pointer left out; timestamps last, zero if there are none.
+    #[inline(always)]
+    pub(crate) fn words(&self, header_len: usize) -> [u32; 6] {
+        #[expect(clippy::cast_possible_truncation, reason = "at most 60")]
+        let offset = (header_len / 4) as u32;
+        let control = (offset << 28) | (u32::from(self.flags) << 16) | u32::from(self.window);
+        let (kind, value, echo) = match self.timestamps {
+            Some((value, echo)) => (0x0101_080a, value, echo),
+            None => (0, 0, 0),
+        };
+        [self.seq.raw(), self.ack.raw(), control, kind, value, echo]
+    }
 }
 
 /// Bytes of Ethernet, IP and TCP header with `options` bytes of TCP options.
@@ -234,72 +251,60 @@ pub(crate) const V4_PLAIN: usize = ETHERNET + IPV4 + TCP;
 /// The same with timestamps.
 pub(crate) const V4_TIMED: usize = V4_PLAIN + 12;
 
-/// [`write_all`] for the two shapes that nearly all segments have: IPv4, with
-/// timestamps or without options. Every offset is a constant.
+/// What the device has to do for an IPv4 segment: complete the checksum, or
+/// nothing.
 #[inline(always)]
-pub(crate) fn write_v4<const N: usize>(
-    out: &mut [u8; N],
-    link: &[u8; 14],
-    key: &FlowKey,
-    fields: &HeaderFields,
-    payload: Payload,
-) -> TxMeta {
-    const { assert!(N == V4_PLAIN || N == V4_TIMED) };
-    let (local, remote) = (
-        key.local_v4().unwrap_or_default(),
-        key.remote_v4().unwrap_or_default(),
-    );
-    let (Payload::Summed(payload_len, _) | Payload::Offloaded(payload_len)) = payload;
-    let tcp_len = u16::try_from(N - ETHERNET - IPV4 + payload_len).unwrap_or(u16::MAX);
-    out[..14].copy_from_slice(link);
-    out[14..16].copy_from_slice(&[0x45, 0]);
-    out[16..18].copy_from_slice(&(tcp_len.saturating_add(20)).to_be_bytes());
-    out[18..26].copy_from_slice(&[0, 0, 0x40, 0, HOP_LIMIT, PROTOCOL_TCP, 0, 0]);
-    out[26..30].copy_from_slice(&local);
-    out[30..34].copy_from_slice(&remote);
-    if let Some(ip) = out[14..].first_chunk::<IPV4>() {
-        let check = Sum::of_array(ip).finish();
-        out[24..26].copy_from_slice(&check.to_be_bytes());
-    }
-    out[34..36].copy_from_slice(&key.local_port().to_be_bytes());
-    out[36..38].copy_from_slice(&key.remote_port().to_be_bytes());
-    out[38..42].copy_from_slice(&fields.seq.raw().to_be_bytes());
-    out[42..46].copy_from_slice(&fields.ack.raw().to_be_bytes());
-    #[expect(clippy::cast_possible_truncation, reason = "80 or 128")]
-    let offset = (((N - ETHERNET - IPV4) / 4) << 4) as u8;
-    out[46] = offset;
-    out[47] = fields.flags;
-    out[48..50].copy_from_slice(&fields.window.to_be_bytes());
-    out[50..54].copy_from_slice(&[0; 4]);
-    if N == V4_TIMED {
-        let (value, echo) = fields.timestamps.unwrap_or_default();
-        out[54..58].copy_from_slice(&[1, 1, 8, 10]);
-        out[58..62].copy_from_slice(&value.to_be_bytes());
-        out[62..66].copy_from_slice(&echo.to_be_bytes());
-    }
-    let pseudo = Sum::pseudo_v4(local, remote, PROTOCOL_TCP, tcp_len);
-    let (check, checksum) = match payload {
-        Payload::Summed(_, sum) => {
-            let header = if let (true, Some(tcp)) = (N == V4_TIMED, out[34..].first_chunk::<32>()) {
-                Sum::of_array(tcp)
-            } else {
-                out[34..]
-                    .first_chunk::<20>()
-                    .map_or(Sum::ZERO, Sum::of_array)
-            };
-            ((pseudo + header + sum).finish(), TxChecksum::Done)
+pub(crate) fn v4_meta(offload: bool) -> TxMeta {
+    let checksum = if offload {
+        TxChecksum::Partial {
+            start: 34,
+            offset: CHECKSUM_AT,
         }
-        Payload::Offloaded(_) => (
-            pseudo.fold(),
-            TxChecksum::Partial {
-                start: 34,
-                offset: CHECKSUM_AT,
-            },
-        ),
+    } else {
+        TxChecksum::Done
     };
-    out[50..52].copy_from_slice(&check.to_be_bytes());
     TxMeta {
         checksum,
         gso: None,
     }
+}
+
+/// [`write_all`] for the two shapes that nearly all segments have: IPv4, with
+/// timestamps or without options. Every offset is a constant. `sum` is that of
+/// `payload_len` bytes of payload, or `None` where the device completes the
+/// checksum.
+#[inline(always)]
+pub(crate) fn write_v4<const N: usize>(
+    out: &mut [u8; N],
+    template: &Template,
+    fields: &HeaderFields,
+    payload_len: usize,
+    sum: Option<Sum>,
+) {
+    const { assert!(N == V4_PLAIN || N == V4_TIMED) };
+    #[expect(clippy::cast_possible_truncation, reason = "of an IPv4 packet")]
+    let tcp_len = (N - ETHERNET - IPV4 + payload_len) as u16;
+    let total = tcp_len.wrapping_add(20);
+    out[..38].copy_from_slice(&template.bytes);
+    out[16..18].copy_from_slice(&total.to_be_bytes());
+    out[24..26].copy_from_slice(&template.ip_check(total).to_be_bytes());
+    let words = fields.words(N - ETHERNET - IPV4);
+    out[38..42].copy_from_slice(&words[0].to_be_bytes());
+    out[42..46].copy_from_slice(&words[1].to_be_bytes());
+    out[46..50].copy_from_slice(&words[2].to_be_bytes());
+    if N == V4_TIMED {
+        out[54..58].copy_from_slice(&words[3].to_be_bytes());
+        out[58..62].copy_from_slice(&words[4].to_be_bytes());
+        out[62..66].copy_from_slice(&words[5].to_be_bytes());
+    }
+    let pseudo = template.pseudo_sum(tcp_len);
+    let check = match sum {
+        Some(sum) => {
+            let header = Sum::of_words(words) + Sum::of_words([template.ports()]);
+            (pseudo + header + sum).finish()
+        }
+        None => pseudo.fold(),
+    };
+    // The urgent pointer follows: zero.
+    out[50..54].copy_from_slice(&(u32::from(check) << 16).to_be_bytes());
 }

@@ -10,7 +10,7 @@
 //! | [`ack`], [`recovery`], [`congestion`], [`rtt`] | acknowledgements, loss, rate, timeouts |
 //! | [`receive`] | data in order and out of order, the receive window |
 //! | [`stream`] | runs of plain segments: the fast path out |
-//! | [`output`], [`emit`], [`header`] | what a connection sends, and how it leaves |
+//! | [`output`], [`emit`], [`header`], [`template`] | what a connection sends, and how it leaves |
 //! | [`timer`] | what happens when its timers fire |
 //! | [`listen`] | listeners, handshakes of the passive side |
 //! | [`table`] | all flows of a stack |
@@ -38,6 +38,7 @@ pub(crate) mod seq;
 mod stream;
 pub(crate) mod table;
 pub(crate) mod tcb;
+pub(crate) mod template;
 pub(crate) mod timer;
 mod transfer;
 

@@ -171,7 +171,8 @@ impl Nodes {
         node.seq = seq;
         node.next = None;
         node.marks = 0;
-        node.frame = Some(frame);
+        // An unused node holds no frame that would have to be dropped.
+        core::mem::forget(node.frame.replace(frame));
         self.in_use += 1;
         Ok(id)
     }

@@ -165,7 +165,7 @@ impl Tcb<'_> {
         self.negotiate(seg, options, env.now);
         if acks_syn {
             self.enter_established(env, seg);
-            self.advance_window(env);
+            self.advance_window(env.scarce());
             self.ack_now();
             return Ok(Outcome::Established);
         }

@@ -292,7 +292,7 @@ impl Tcb<'_> {
     }
 
     /// Starts the retransmission timer unless it runs (RFC 6298, 5.1).
-    #[inline]
+    #[inline(always)]
     pub(super) fn arm_rtx(&mut self, env: &Env<'_>) {
         if self.cold.stuck_since == Instant::ZERO {
             self.cold.stuck_since = env.now;

@@ -85,11 +85,13 @@ impl Tcb<'_> {
             node.len += len;
             env.counters.add(Counter::CopiedBytes, copied as u64);
         } else {
-            let cost = u32::try_from(frame.slot_size()).unwrap_or(u32::MAX);
+            let cost = frame.slot_size();
             let Ok(id) = env.nodes.alloc(self.hot.rcv_nxt, frame) else {
                 return Err(DropReason::TcpNoMemory);
             };
             env.nodes.push_back(&mut self.hot.recv, id);
+            #[expect(clippy::cast_possible_truncation, reason = "at most 64 KiB")]
+            let cost = cost as u32;
             self.hot.rcv_held = self.hot.rcv_held.saturating_add(cost);
         }
         self.hot.rcv_nxt += len;
@@ -236,10 +238,10 @@ impl Tcb<'_> {
 
     /// Payload bytes that could be offered now, from `rcv_nxt` on.
     #[inline]
-    fn free_space(&self, env: &Env<'_>) -> u32 {
+    fn free_space(&self, scarce: bool) -> u32 {
         let held = self.hot.rcv_held / 2;
         let space = self.cold.rcv_limit.saturating_sub(held);
-        if env.scarce() {
+        if scarce {
             space.min(2 * u32::from(self.hot.rcv_mss))
         } else {
             space
@@ -249,9 +251,9 @@ impl Tcb<'_> {
     /// Moves the promised right edge and returns the window to announce, in
     /// bytes. RFC 9293, 3.8.6.2.2: the edge moves only by a segment or by half
     /// the buffer, and never back (MUST NOT shrink, 3.8.6).
-    #[inline]
-    pub(crate) fn advance_window(&mut self, env: &Env<'_>) -> u32 {
-        let edge = self.hot.rcv_nxt + self.free_space(env);
+    #[inline(always)]
+    pub(crate) fn advance_window(&mut self, scarce: bool) -> u32 {
+        let edge = self.hot.rcv_nxt + self.free_space(scarce);
         let gain = edge.bytes_since(self.hot.rcv_adv);
         let step = u32::from(self.hot.rcv_mss).min(self.cold.rcv_limit / 2);
         if gain >= step {
@@ -268,7 +270,7 @@ impl Tcb<'_> {
         if self.hot.rcv_adv.bytes_since(self.hot.rcv_nxt) >= half {
             return false;
         }
-        let edge = self.hot.rcv_nxt + self.free_space(env);
+        let edge = self.hot.rcv_nxt + self.free_space(env.scarce());
         let gain = edge.bytes_since(self.hot.rcv_adv);
         gain >= (2 * u32::from(self.hot.rcv_mss)).min(half)
     }

@@ -1,21 +1,22 @@
 //! A run of plain segments: what bulk data and replies look like when nothing
 //! is wrong.
 //!
-//! All headers of a run differ in sequence number, length, flags and checksums
-//! only. So one template is made, with partial sums of what stays, and stamped
-//! into the headroom of each payload's own frame.
+//! All headers of a run differ in sequence number, flags and checksum only. So
+//! they are made once, with partial sums of what stays, and stamped into the
+//! headroom of each payload's own frame.
 
 use pollwire_offload::checksum::Sum;
-use pollwire_rings::{TxChecksum, TxMeta};
+use pollwire_rings::TxBurst;
 
 use super::Env;
 use super::emit::{Sink, Stop};
-use super::header::{self, CHECKSUM_AT, HeaderFields, Payload, V4_PLAIN, V4_TIMED};
+use super::header::{self, HeaderFields, V4_PLAIN, V4_TIMED};
 use super::node::{NodeId, SENT};
 use super::seq::SeqNum;
 use super::tcb::{Tcb, TcpState, flag};
+use super::template::Template;
+use crate::Counter;
 use crate::wire::tcp::{ACK, PSH};
-use crate::{Counter, FlowKey};
 
 /// Any of these, and the run is not plain.
 const UNUSUAL: u32 = flag::SEND_SYN
@@ -28,66 +29,48 @@ const UNUSUAL: u32 = flag::SEND_SYN
 
 /// Headers of a run, `N` bytes: Ethernet, IPv4, TCP with timestamps or without
 /// options.
-struct Template<const N: usize> {
+struct Run<const N: usize> {
+    /// Sequence number and flags left out; the checksum is right where the
+    /// device completes it.
     bytes: [u8; N],
-    /// Of the IPv4 header, total length left out.
-    ip: Sum,
-    /// Of pseudo-header and TCP header; length, sequence number and flags left
-    /// out.
+    /// Of pseudo-header and TCP header; sequence number and flags left out.
     tcp: Sum,
+    /// Payload bytes of each segment.
+    len: u32,
 }
 
-impl<const N: usize> Template<N> {
-    #[inline]
-    fn new(link: &[u8; 14], key: &FlowKey, fields: &HeaderFields) -> Self {
+impl<const N: usize> Run<N> {
+    /// Headers of segments with `len` bytes of payload that say what `fields`
+    /// says, where sequence number and flags are zero.
+    ///
+    /// Never inlined: the bytes are to lie in memory as one block, so that they
+    /// are copied as one.
+    #[inline(never)]
+    fn new(template: &Template, fields: &HeaderFields, len: u32) -> Self {
         let mut bytes = [0; N];
-        let silent = Payload::Offloaded(0);
-        header::write_v4(&mut bytes, link, key, fields, silent);
-        for at in [16, 17, 24, 25, 47, 50, 51] {
-            bytes[at] = 0;
-        }
-        bytes[38..42].fill(0);
-        let ip = bytes[14..]
-            .first_chunk::<20>()
-            .map_or(Sum::ZERO, Sum::of_array);
-        let tcp = match bytes[34..].first_chunk::<32>() {
-            Some(timed) => Sum::of_array(timed),
-            None => Sum::of(&bytes[34..]),
-        };
-        let address = |at: usize| [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
-        let pseudo = Sum::pseudo_v4(address(26), address(30), 6, 0);
+        header::write_v4(&mut bytes, template, fields, len as usize, None);
+        #[expect(clippy::cast_possible_truncation, reason = "at most the segment size")]
+        let tcp_len = (N - 34) as u16 + len as u16;
+        let words = Sum::of_words(fields.words(N - 34)) + Sum::of_words([template.ports()]);
         Self {
             bytes,
-            ip,
-            tcp: tcp + pseudo,
+            tcp: template.pseudo_sum(tcp_len) + words,
+            len,
         }
     }
 
     /// Writes the headers of one segment. `sum` is its payload's, or `None`
     /// where the device completes the checksum.
-    #[inline]
-    fn stamp(&self, out: &mut [u8; N], seq: SeqNum, flags: u8, len: u16, sum: Option<Sum>) {
+    #[inline(always)]
+    fn stamp(&self, out: &mut [u8; N], seq: SeqNum, flags: u8, sum: Option<Sum>) {
         *out = self.bytes;
-        #[expect(clippy::cast_possible_truncation, reason = "54 or 66")]
-        let tcp_len = len + (N - 34) as u16;
-        let total = tcp_len + 20;
-        out[16..18].copy_from_slice(&total.to_be_bytes());
-        let check = self.ip.add_u16(total).finish();
-        out[24..26].copy_from_slice(&check.to_be_bytes());
         out[38..42].copy_from_slice(&seq.raw().to_be_bytes());
         out[47] = flags;
-        let check = match sum {
-            Some(payload) => (self.tcp + payload)
-                .add_u32(seq.raw())
-                .add_u16(tcp_len)
-                .add_u16(u16::from(flags))
-                .finish(),
-            None => {
-                let address = |at: usize| [out[at], out[at + 1], out[at + 2], out[at + 3]];
-                Sum::pseudo_v4(address(26), address(30), 6, tcp_len).fold()
-            }
-        };
-        out[50..52].copy_from_slice(&check.to_be_bytes());
+        if let Some(payload) = sum {
+            let own = Sum::of_words([seq.raw(), u32::from(flags)]);
+            let check = (self.tcp + payload + own).finish();
+            out[50..52].copy_from_slice(&check.to_be_bytes());
+        }
     }
 }
 
@@ -114,59 +97,58 @@ impl Tcb<'_> {
         let Some(first) = self.next_plain(env) else {
             return Stop::Done;
         };
-        match (self.hot.has(flag::TIMESTAMPS), first.last) {
-            (true, true) => self.send_lone::<V4_TIMED>(env, sink, &first),
-            (true, false) => self.send_run::<V4_TIMED>(env, sink, first),
-            (false, true) => self.send_lone::<V4_PLAIN>(env, sink, &first),
-            (false, false) => self.send_run::<V4_PLAIN>(env, sink, first),
+        if self.hot.has(flag::TIMESTAMPS) {
+            self.send_run::<V4_TIMED>(env, sink, first)
+        } else {
+            self.send_run::<V4_PLAIN>(env, sink, first)
         }
     }
 
-    /// Sends the only unsent segment: a request or a reply, most often.
-    #[inline]
-    fn send_lone<const N: usize>(
-        &mut self,
-        env: &mut Env<'_>,
-        sink: &mut Sink<'_>,
-        segment: &Next,
-    ) -> Stop {
-        if !sink.has_room(1) {
-            return Stop::Full;
+    /// Sends what is to be sent if that is one small segment: a request or a
+    /// reply. `false`, and nothing done, if it is not, or not the usual kind.
+    #[inline(always)]
+    pub(crate) fn send_lone(&mut self, env: &mut Env<'_>, tx: &mut TxBurst, offload: bool) -> bool {
+        let usual = self.hot.flags & (UNUSUAL | flag::TIMESTAMPS) == flag::TIMESTAMPS
+            && self.hot.state == TcpState::Established
+            && self.hot.unsent == self.hot.send.tail
+            && self.key.is_v4();
+        if !usual {
+            return false;
         }
+        let scarce = env.scarce();
+        let (Some(node), Some(place)) = (
+            self.hot.unsent.and_then(|id| env.nodes.get_mut(id)),
+            tx.place(),
+        ) else {
+            return false;
+        };
+        let (len, flight) = (node.len, self.hot.flight());
+        let fits = len <= u32::from(self.hot.mss)
+            && flight + len <= self.hot.snd_wnd.min(self.hot.cwnd)
+            && (flight == 0 || self.hot.has(flag::NODELAY));
+        let Some(frame) = node.frame.as_mut().filter(|_| fits) else {
+            return false;
+        };
+        let sum = if offload { None } else { Some(Sum::of(frame)) };
         let seq = self.hot.snd_nxt;
-        let fields = self.fields(env, seq, ACK | PSH);
-        let Some(node) = env.nodes.get_mut(segment.id) else {
-            return Stop::Done;
-        };
-        let Some(frame) = node.frame.as_mut() else {
-            return Stop::Done;
-        };
-        let len = segment.len as usize;
-        let payload = if sink.caps.tx_checksum {
-            Payload::Offloaded(len)
-        } else {
-            Payload::Summed(len, Sum::of(frame))
-        };
-        let (key, link) = (self.key, &self.cold.link);
-        let mut meta = TxMeta::default();
-        let whole = frame.with_header(N, |out| {
-            if let Ok(out) = <&mut [u8; N]>::try_from(out) {
-                meta = header::write_v4(out, link, key, &fields, payload);
-            }
+        let fields = self.fields(env.now, scarce, seq, ACK | PSH);
+        let template = &self.cold.template;
+        let whole = frame.with_array::<V4_TIMED>(|out| {
+            header::write_v4(out, template, &fields, len as usize, sum);
         });
-        // Without headroom: a frame for the header, elsewhere.
+        // Shared or without headroom: a frame for the header, elsewhere.
         let Some(whole) = whole else {
-            return Stop::Done;
+            return false;
         };
         node.marks = SENT;
         node.sent_at = env.now;
         self.hot.unsent = None;
-        self.hot.snd_nxt = seq + segment.len;
-        drop(sink.tx.push(whole, meta));
+        self.hot.snd_nxt = seq + len;
+        place.put(whole, header::v4_meta(offload));
         env.counters.inc(Counter::TcpSegmentsOut);
         self.acknowledged();
         self.arm_rtx(env);
-        Stop::Done
+        true
     }
 
     #[inline]
@@ -192,24 +174,13 @@ impl Tcb<'_> {
         first: Next,
     ) -> Stop {
         let offloaded = sink.caps.tx_checksum;
-        let checksum = if offloaded {
-            TxChecksum::Partial {
-                start: 34,
-                offset: CHECKSUM_AT,
-            }
-        } else {
-            TxChecksum::Done
-        };
-        let meta = TxMeta {
-            checksum,
-            gso: None,
-        };
+        let meta = header::v4_meta(offloaded);
         let room = sink.tx.room(1);
         if room == 0 {
             return Stop::Full;
         }
-        let fields = self.fields(env, self.hot.snd_nxt, ACK);
-        let template = Template::<N>::new(&self.cold.link, self.key, &fields);
+        let fields = self.fields(env.now, env.scarce(), SeqNum::new(0), 0);
+        let mut run = Run::<N>::new(&self.cold.template, &fields, first.len);
         let mut next = Some(first);
         let mut sent = 0;
         let stop = loop {
@@ -230,15 +201,12 @@ impl Tcb<'_> {
             } else {
                 Some(Sum::of(frame))
             };
+            if len != run.len {
+                run = Run::new(&self.cold.template, &fields, len);
+            }
             let flags = if last { ACK | PSH } else { ACK };
             let seq = self.hot.snd_nxt;
-            #[expect(clippy::cast_possible_truncation, reason = "at most the segment size")]
-            let short = len as u16;
-            let whole = frame.with_header(N, |out| {
-                if let Ok(out) = <&mut [u8; N]>::try_from(out) {
-                    template.stamp(out, seq, flags, short, sum);
-                }
-            });
+            let whole = frame.with_array::<N>(|out| run.stamp(out, seq, flags, sum));
             // Shared or without headroom: a frame for the header, elsewhere.
             let Some(whole) = whole else {
                 break Stop::Done;

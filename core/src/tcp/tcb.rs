@@ -12,6 +12,7 @@ use super::congestion::Congestion;
 use super::node::{Link, Queue};
 use super::rtt::Rtt;
 use super::seq::SeqNum;
+use super::template::Template;
 use crate::{ConnError, FlowKey};
 
 /// Connection states (RFC 9293, 3.3.2). LISTEN is a listener's, not a TCB's.
@@ -281,9 +282,8 @@ pub(crate) struct Cold {
     pub(crate) peer_mss: u16,
     /// The maximum segment size that our SYN announces.
     pub(crate) our_mss: u16,
-    /// Ethernet header towards the peer, valid for `link_generation`.
-    pub(crate) link: [u8; 14],
-    pub(crate) link_generation: u32,
+    /// What all segments begin with.
+    pub(crate) template: Template,
     /// Differs for each handle that this slot ever had.
     pub(crate) generation: u32,
     pub(crate) read_waker: Option<Waker>,
@@ -330,8 +330,7 @@ impl Cold {
         max_snd_wnd: 0,
         peer_mss: 0,
         our_mss: 0,
-        link: [0; 14],
-        link_generation: 0,
+        template: Template::EMPTY,
         generation: 0,
         read_waker: None,
         write_waker: None,

@@ -18,8 +18,10 @@ impl Tcb<'_> {
         Ok(Some(frame))
     }
 
+    #[inline(always)]
     fn account_read(&mut self, env: &mut Env<'_>, frame: &FrameRef) {
-        let cost = u32::try_from(frame.slot_size()).unwrap_or(u32::MAX);
+        #[expect(clippy::cast_possible_truncation, reason = "at most 64 KiB")]
+        let cost = frame.slot_size() as u32;
         self.hot.rcv_held = self.hot.rcv_held.saturating_sub(cost);
         if self.hot.state.can_receive() && self.window_update_due(env) {
             self.ack_now();

@@ -1,0 +1,91 @@
+//! What all segments of a flow have in common: worked out when the neighbour's
+//! address is learnt, copied into each segment.
+
+use pollwire_offload::checksum::Sum;
+
+use super::header::{HOP_LIMIT, PROTOCOL_TCP};
+use crate::FlowKey;
+
+/// Ethernet and IPv4 header and both ports.
+const LEN: usize = 38;
+
+/// The constant front of a flow's segments.
+///
+/// For IPv4 it reaches up to the ports, total length and header checksum left
+/// zero; for IPv6 it is the Ethernet header alone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Template {
+    pub(crate) bytes: [u8; LEN],
+    /// Of the IPv4 header as it stands in `bytes`, as [`Sum::keep`] gives it.
+    ip: u16,
+    /// Of the pseudo-header without the length.
+    pseudo: u16,
+    /// The state of the neighbour table for which this holds; see
+    /// [`Interface::generation`](crate::iface::Interface::generation).
+    pub(crate) generation: u32,
+}
+
+impl Template {
+    /// Holds for no generation. All-zero.
+    pub(crate) const EMPTY: Self = Self {
+        bytes: [0; LEN],
+        ip: 0,
+        pseudo: 0,
+        generation: 0,
+    };
+
+    /// The front of segments of `key`'s flow behind the Ethernet header `link`.
+    pub(crate) fn new(link: [u8; 14], key: &FlowKey, generation: u32) -> Self {
+        let mut bytes = [0; LEN];
+        bytes[..14].copy_from_slice(&link);
+        let (Some(local), Some(remote)) = (key.local_v4(), key.remote_v4()) else {
+            let pseudo = Sum::pseudo_v6(key.local_bytes(), key.remote_bytes(), PROTOCOL_TCP, 0);
+            return Self {
+                bytes,
+                ip: 0,
+                pseudo: pseudo.keep(),
+                generation,
+            };
+        };
+        bytes[14..16].copy_from_slice(&[0x45, 0]);
+        // RFC 6864, 4.1: with DF set and never a fragment, the identification
+        // may be anything.
+        bytes[20..24].copy_from_slice(&[0x40, 0, HOP_LIMIT, PROTOCOL_TCP]);
+        bytes[26..30].copy_from_slice(&local);
+        bytes[30..34].copy_from_slice(&remote);
+        bytes[34..36].copy_from_slice(&key.local_port().to_be_bytes());
+        bytes[36..38].copy_from_slice(&key.remote_port().to_be_bytes());
+        Self {
+            bytes,
+            ip: Sum::of(&bytes[14..34]).keep(),
+            pseudo: Sum::pseudo_v4(local, remote, PROTOCOL_TCP, 0).keep(),
+            generation,
+        }
+    }
+
+    /// The Ethernet header.
+    pub(crate) fn link(&self) -> [u8; 14] {
+        let mut link = [0; 14];
+        link.copy_from_slice(&self.bytes[..14]);
+        link
+    }
+
+    /// The IPv4 header's checksum when its total length is `total`.
+    #[inline(always)]
+    pub(crate) fn ip_check(&self, total: u16) -> u16 {
+        (Sum::kept(self.ip) + Sum::of_words([u32::from(total)])).finish()
+    }
+
+    /// The sum of the pseudo-header (RFC 9293, 3.1; RFC 8200, 8.1).
+    #[inline(always)]
+    pub(crate) fn pseudo_sum(&self, tcp_len: u16) -> Sum {
+        Sum::kept(self.pseudo) + Sum::of_words([u32::from(tcp_len)])
+    }
+
+    /// Both ports, as they stand in an IPv4 segment's header.
+    #[inline(always)]
+    pub(crate) fn ports(&self) -> u32 {
+        let [.., a, b, c, d] = self.bytes;
+        u32::from_be_bytes([a, b, c, d])
+    }
+}
