@@ -80,6 +80,25 @@ named! {
         /// IPv4 packets sent, those that TCP writes itself not counted.
         Ipv4Out = "ipv4-out",
 
+        /// IPv6 packets that were sound and for this host.
+        Ipv6In = "ipv6-in",
+        /// IPv6 packets sent, those that TCP writes itself not counted.
+        Ipv6Out = "ipv6-out",
+        /// Neighbour discovery messages received.
+        NdpIn = "ndp-in",
+        /// Neighbour solicitations sent, those of DAD included.
+        NdpSolicitationsOut = "ndp-solicitations-out",
+        /// Neighbour advertisements sent.
+        NdpAdvertisementsOut = "ndp-advertisements-out",
+        /// Router solicitations sent.
+        NdpRouterSolicitationsOut = "ndp-router-solicitations-out",
+        /// Addresses that another host turned out to have (RFC 4862, 5.4).
+        NdpDuplicates = "ndp-duplicates",
+        /// Redirects followed.
+        NdpRedirects = "ndp-redirects",
+        /// Packet Too Big messages that lowered a path's MTU.
+        PathMtuLowered = "path-mtu-lowered",
+
         /// Echo requests answered.
         IcmpEchoReplies = "icmp-echo-replies",
         /// Error messages sent.

@@ -60,6 +60,56 @@ crate::counters::named! {
         /// A fragment: reassembly is not supported.
         FragmentsUnsupported = "fragments-unsupported",
 
+        /// IPv6: shorter than its header.
+        Ipv6TooShort = "ipv6-too-short",
+        /// IPv6: the version is not 6.
+        Ipv6BadVersion = "ipv6-bad-version",
+        /// IPv6: a payload length beyond the frame.
+        Ipv6BadLength = "ipv6-bad-length",
+        /// IPv6: a source that no host can have, or an unspecified one where
+        /// there must be one (RFC 4291, 2.5.2 and 2.7).
+        Ipv6BadSource = "ipv6-bad-source",
+        /// IPv6: from one of our own addresses.
+        Ipv6OwnSource = "ipv6-own-source",
+        /// IPv6: not addressed to this host.
+        Ipv6NotForUs = "ipv6-not-for-us",
+        /// IPv6: for an address that is not known to be unique yet (RFC 4862,
+        /// 2).
+        Ipv6Tentative = "ipv6-tentative",
+        /// IPv6: unicast within a link-layer multicast.
+        Ipv6UnicastInMulticast = "ipv6-unicast-in-multicast",
+        /// IPv6: an extension header that cannot be walked.
+        Ipv6BadExtension = "ipv6-bad-extension",
+        /// IPv6: more extension headers or options than are looked at.
+        Ipv6ExtensionLimit = "ipv6-extension-limit",
+        /// IPv6: a routing header with segments left (RFC 5095).
+        Ipv6RoutingHeader = "ipv6-routing-header",
+        /// IPv6: an option whose type wants the packet discarded (RFC 8200,
+        /// 4.2).
+        Ipv6UnknownOption = "ipv6-unknown-option",
+        /// IPv6: nothing behind the headers.
+        Ipv6NoNextHeader = "ipv6-no-next-header",
+        /// IPv6: a protocol that nobody here speaks.
+        Ipv6UnknownProtocol = "ipv6-unknown-protocol",
+
+        /// NDP: a hop limit other than 255: forwarded, so not a neighbour's.
+        NdpBadHopLimit = "ndp-bad-hop-limit",
+        /// NDP: too short, a code, or options that do not add up.
+        NdpMalformed = "ndp-malformed",
+        /// NDP: addresses that such a message cannot have.
+        NdpBadAddress = "ndp-bad-address",
+        /// NDP: about an address of another host, and nobody we know.
+        NdpNotForUs = "ndp-not-for-us",
+        /// NDP: from another host that tries our address (RFC 4862, 5.4).
+        NdpDuplicate = "ndp-duplicate",
+        /// NDP: a message for routers.
+        NdpForRouters = "ndp-for-routers",
+        /// NDP: a router's word where routers are configured by hand.
+        NdpUnwanted = "ndp-unwanted",
+        /// NDP: a redirect that did not come from the hop in use (RFC 4861,
+        /// 8.1).
+        NdpBadRedirect = "ndp-bad-redirect",
+
         /// ICMP: shorter than its header.
         IcmpTooShort = "icmp-too-short",
         /// ICMP: wrong checksum.

@@ -64,23 +64,23 @@ impl fmt::Display for Ipv4Cidr {
     }
 }
 
-/// Why text is no [`Ipv4Cidr`].
+/// Why text is no [`Ipv4Cidr`] or [`Ipv6Cidr`](super::Ipv6Cidr).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParseCidrError {
     /// No `/` between address and prefix length.
     NoPrefix,
-    /// What stands before the `/` is no IPv4 address.
+    /// What stands before the `/` is no address of that version.
     Address,
-    /// What stands behind the `/` is no number from 0 to 32.
+    /// What stands behind the `/` is no number from 0 to 32, or to 128.
     Prefix,
 }
 
 impl fmt::Display for ParseCidrError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NoPrefix => "prefix length missing: write an address as 10.0.0.2/24",
-            Self::Address => "not an IPv4 address: write it as 10.0.0.2/24",
-            Self::Prefix => "the prefix length must be a number from 0 to 32",
+            Self::NoPrefix => "prefix length missing: write 10.0.0.2/24 or fd00::2/64",
+            Self::Address => "not an address: write 10.0.0.2/24 or fd00::2/64",
+            Self::Prefix => "the prefix length must be a number from 0 to 32, or to 128 for IPv6",
         })
     }
 }

@@ -2,6 +2,9 @@
 
 mod arp;
 mod cidr;
+mod cidr6;
+#[expect(dead_code, reason = "for SLAAC and DHCP")]
+mod events;
 mod neighbor;
 mod pending;
 #[cfg(test)]
@@ -13,10 +16,13 @@ use arrayvec::ArrayVec;
 use pollwire_rings::{Caps, Instant};
 
 pub use cidr::{Ipv4Cidr, ParseCidrError};
+pub use cidr6::Ipv6Cidr;
+pub use events::NetEvent;
 
 use crate::Config;
 use crate::wire::{MacAddr, UnicastV4};
 use arp::Announcer;
+pub(crate) use events::Events;
 pub(crate) use neighbor::{Neighbors, Resolution};
 pub(crate) use pending::{Pending, PendingQueue};
 

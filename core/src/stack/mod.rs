@@ -19,7 +19,7 @@ pub use memory::{BYTES_PER_FLOW, Memory};
 
 use crate::Counters;
 use crate::flow::FlowTable;
-use crate::iface::{Interface, Ipv4Cidr};
+use crate::iface::{Events, Interface, Ipv4Cidr};
 use crate::ip::{Icmp, Outbox};
 use crate::random::Random;
 use crate::tcp::MAX_REST;
@@ -105,6 +105,8 @@ pub struct Stack {
     pub(crate) outbox: Outbox,
     pub(crate) counters: Counters,
     pub(crate) random: Random,
+    /// What configured itself.
+    pub(crate) events: Events,
     /// Pieces behind the first of the packet at hand.
     pub(crate) rx_rest: ArrayVec<FrameBuf, MAX_REST>,
     now: Instant,
@@ -158,6 +160,7 @@ impl Stack {
             timers: TimerWheel::new(parts.timers),
             outbox: Outbox::new(),
             counters: Counters::new(),
+            events: Events::new(),
             pool: parts.pool,
             random,
             rx_rest: ArrayVec::new(),

@@ -57,6 +57,13 @@ impl MacAddr {
         let [_, b, c, d] = address.octets();
         Self([0x01, 0x00, 0x5e, b & 0x7f, c, d])
     }
+
+    /// The group address that an IPv6 multicast address maps to (RFC 2464, 7).
+    #[must_use]
+    pub const fn of_multicast_v6(address: core::net::Ipv6Addr) -> Self {
+        let [.., c, d, e, f] = address.octets();
+        Self([0x33, 0x33, c, d, e, f])
+    }
 }
 
 impl fmt::Debug for MacAddr {

@@ -14,7 +14,10 @@
 pub mod arp;
 pub mod ethernet;
 pub mod icmpv4;
+pub mod icmpv6;
 pub mod ipv4;
+pub mod ipv6;
+pub mod ndp;
 pub mod tcp;
 pub mod udp;
 
@@ -28,7 +31,9 @@ use zerocopy::{Immutable, IntoBytes};
 pub use arp::{ArpOperation, ArpRepr};
 pub use ethernet::{EthernetHeader, MacAddr};
 pub use icmpv4::Icmpv4Header;
+pub use icmpv6::Icmpv6Header;
 pub use ipv4::Ipv4Header;
+pub use ipv6::{Ipv6Header, UnicastV6};
 pub use tcp::TcpHeader;
 pub use udp::UdpHeader;
 
@@ -40,6 +45,10 @@ pub const ARP_MESSAGE: usize = 28;
 pub const IPV4_HEADER: usize = 20;
 /// Bytes of an ICMPv4 header.
 pub const ICMPV4_HEADER: usize = 8;
+/// Bytes of the fixed IPv6 header.
+pub const IPV6_HEADER: usize = 40;
+/// Bytes of an ICMPv6 header.
+pub const ICMPV6_HEADER: usize = 8;
 /// Bytes of a UDP header.
 pub const UDP_HEADER: usize = 8;
 /// Bytes of a TCP header without options.

@@ -221,3 +221,5 @@ fn unicast_witness_refuses_what_names_no_host() {
         .collect();
     assert_eq!(host.len(), 4);
 }
+
+mod v6;
