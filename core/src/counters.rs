@@ -79,6 +79,10 @@ named! {
         Ipv4In = "ipv4-in",
         /// IPv4 packets sent, those that TCP writes itself not counted.
         Ipv4Out = "ipv4-out",
+        /// Datagrams sent in fragments.
+        Fragmented = "fragmented",
+        /// Datagrams put together from fragments.
+        Reassembled = "reassembled",
 
         /// IPv6 packets that were sound and for this host.
         Ipv6In = "ipv6-in",
@@ -178,6 +182,11 @@ impl Counters {
     #[inline]
     pub fn drop(&mut self, reason: DropReason) {
         self.drops.inc(reason);
+    }
+
+    /// Counts `count` drops.
+    pub(crate) fn drop_many(&mut self, reason: DropReason, count: u64) {
+        self.drops.add(reason, count);
     }
 
     /// What `counter` stands at.

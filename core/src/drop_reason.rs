@@ -57,8 +57,22 @@ crate::counters::named! {
         Ipv4SourceRoute = "ipv4-source-route",
         /// IPv4: a protocol that nobody here speaks.
         Ipv4UnknownProtocol = "ipv4-unknown-protocol",
-        /// A fragment: reassembly is not supported.
-        FragmentsUnsupported = "fragments-unsupported",
+
+        /// Fragment: empty, or not the last and no multiple of eight bytes.
+        FragmentBadLength = "fragment-bad-length",
+        /// Fragment: reaches beyond the longest datagram that can be.
+        FragmentTooLong = "fragment-too-long",
+        /// Fragment: came before.
+        FragmentDuplicate = "fragment-duplicate",
+        /// Fragment: of a datagram whose fragments overlap (RFC 5722).
+        FragmentOverlap = "fragment-overlap",
+        /// Fragment: of a datagram whose fragments contradict each other about
+        /// ECN (RFC 3168, 5.3).
+        FragmentBadEcn = "fragment-bad-ecn",
+        /// Fragment: no room for it, or it gave way to others.
+        FragmentNoRoom = "fragment-no-room",
+        /// Fragment: others of its datagram did not come in time.
+        FragmentTimedOut = "fragment-timed-out",
 
         /// IPv6: shorter than its header.
         Ipv6TooShort = "ipv6-too-short",
@@ -135,11 +149,14 @@ crate::counters::named! {
         UdpNoSocket = "udp-no-socket",
         /// UDP: not from the peer that the socket is connected to.
         UdpNotFromPeer = "udp-not-from-peer",
+        /// UDP: in more frames than the receiver takes.
+        UdpInPieces = "udp-in-pieces",
         /// UDP: frames are scarce, and the socket has datagrams waiting.
         UdpNoMemory = "udp-no-memory",
         /// UDP: the socket's queue is full.
         UdpQueueFull = "udp-queue-full",
-        /// UDP: a coalesced packet, which this stack never asks for.
+        /// UDP: several datagrams coalesced into one packet, which this stack
+        /// never asks for.
         UdpCoalesced = "udp-coalesced",
 
         /// TCP: shorter than its header.

@@ -14,9 +14,9 @@ use super::IpMeta;
 use crate::random::Random;
 use crate::wire::icmpv4::{
     DEST_UNREACHABLE, ECHO_REPLY, ECHO_REQUEST, FRAGMENTATION_NEEDED, PORT_UNREACHABLE,
-    PROTOCOL_UNREACHABLE, TIME_EXCEEDED,
+    PROTOCOL_UNREACHABLE, REASSEMBLY, TIME_EXCEEDED,
 };
-use crate::wire::ipv4::{PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP};
+use crate::wire::ipv4::{FRAGMENT_OFFSET, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP};
 use crate::wire::{ETHERNET_HEADER, ICMPV4_HEADER, IPV4_HEADER, Icmpv4Header, Ipv4Header};
 use crate::{ConnError, Counter, DropReason, FlowKey, Stack};
 
@@ -76,12 +76,15 @@ impl Stack {
         ip: &IpMeta,
         frame: FrameBuf,
     ) -> Result<(), DropReason> {
-        if !self.rx_rest.is_empty() {
-            return Err(DropReason::TooManyPieces);
-        }
         let (header, body) =
             Icmpv4Header::ref_from_prefix(&frame).map_err(|_| DropReason::IcmpTooShort)?;
-        if !Sum::of(&frame).is_valid() {
+        let mut sum = Sum::of(&frame);
+        let mut len = frame.len();
+        for piece in &self.rx_rest {
+            sum = sum.then(Sum::of(piece), len);
+            len += piece.len();
+        }
+        if !sum.is_valid() {
             return Err(DropReason::IcmpBadChecksum);
         }
         match header.kind {
@@ -116,7 +119,15 @@ impl Stack {
             header.checksum = check.into();
         }
         self.counters.inc(Counter::IcmpEchoReplies);
-        self.icmp_send(now, ip.dst, ip.src, frame);
+        if self.rx_rest.is_empty() {
+            self.icmp_send(now, ip.dst, ip.src, frame);
+            return Ok(());
+        }
+        let rest = core::mem::take(&mut self.rx_rest);
+        let len = frame.len() + rest.iter().map(|piece| piece.len()).sum::<usize>();
+        let chain = core::iter::once(frame).chain(rest).map(FrameBuf::freeze);
+        // What cannot be sent has been counted.
+        let _ = self.ip_send_chain(now, ip.dst, ip.src, PROTOCOL_ICMP, len, chain);
         Ok(())
     }
 
@@ -146,6 +157,22 @@ impl Stack {
         now: Instant,
         ip: &IpMeta,
         code: u8,
+        original: FrameBuf,
+    ) {
+        self.icmp_error(now, ip, (DEST_UNREACHABLE, code), original);
+    }
+
+    /// Tells the sender that not all fragments of its datagram came in time
+    /// (RFC 792); `first` is the first one.
+    pub(crate) fn icmp_reassembly_timeout(&mut self, now: Instant, ip: &IpMeta, first: FrameBuf) {
+        self.icmp_error(now, ip, (TIME_EXCEEDED, REASSEMBLY), first);
+    }
+
+    fn icmp_error(
+        &mut self,
+        now: Instant,
+        ip: &IpMeta,
+        (kind, code): (u8, u8),
         mut original: FrameBuf,
     ) {
         if ip.broadcast
@@ -164,7 +191,7 @@ impl Stack {
             return;
         };
         let header = Icmpv4Header {
-            kind: DEST_UNREACHABLE,
+            kind,
             code,
             checksum: 0.into(),
             rest: [0; 4],
@@ -259,7 +286,8 @@ impl Quote {
             .get(header.header_len()..)
             .and_then(<[u8]>::first_chunk::<8>)
             .filter(|_| header.version() == 4 && header.header_len() >= IPV4_HEADER)
-            .filter(|_| !header.is_fragment())
+            // Only the first fragment has the ports.
+            .filter(|_| header.flags_fragment.get() & FRAGMENT_OFFSET == 0)
             .ok_or(DropReason::IcmpBadQuote)?;
         let [a, b, c, d, seq @ ..] = *transport;
         let endpoint = |address: Ipv4Addr, port: [u8; 2]| {

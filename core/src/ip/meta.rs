@@ -7,13 +7,11 @@ use core::net::IpAddr;
 pub(crate) struct IpMeta {
     pub(crate) src: IpAddr,
     pub(crate) dst: IpAddr,
-    #[expect(dead_code, reason = "for a minimum TTL (RFC 5082)")]
     pub(crate) ttl: u8,
     /// Bytes of the header, options included: they lie in the frame's headroom,
     /// right before its data.
     pub(crate) header_len: u8,
     /// The two bits of RFC 3168, 5.
-    #[expect(dead_code, reason = "for ECN in TCP")]
     pub(crate) ecn: u8,
     /// The destination is broadcast or multicast.
     pub(crate) broadcast: bool,

@@ -1,13 +1,17 @@
 //! IP: what it says to the protocols above, and the way out.
 
+mod fragment;
 mod icmp;
 mod meta;
 mod outbox;
 mod output;
+pub(crate) mod reassembly;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use fragment::Idents;
 pub(crate) use icmp::Icmp;
 pub(crate) use meta::IpMeta;
 pub(crate) use outbox::Outbox;
 pub(crate) use output::header;
+pub(crate) use reassembly::Reassembly;

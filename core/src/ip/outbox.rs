@@ -75,6 +75,11 @@ impl Outbox {
         self.packets.is_full()
     }
 
+    /// Packets that it has room for.
+    pub(crate) fn room(&self) -> usize {
+        self.packets.remaining_capacity()
+    }
+
     /// Moves packets to `tx` while it has room. Returns whether some are left.
     #[inline]
     pub(crate) fn drain_into(&mut self, tx: &mut TxBurst) -> bool {

@@ -8,7 +8,7 @@ use zerocopy::big_endian::U16;
 
 use crate::iface::{Pending, Resolution};
 use crate::wire::ethernet::ETHERTYPE_IPV4;
-use crate::wire::ipv4::DONT_FRAGMENT;
+use crate::wire::ipv4::{DONT_FRAGMENT, PROTOCOL_TCP};
 use crate::wire::{ETHERNET_HEADER, EthernetHeader, IPV4_HEADER, Ipv4Header, MacAddr};
 use crate::{Counter, DropReason, Stack};
 
@@ -73,7 +73,14 @@ impl Stack {
         };
         let total_len = match u16::try_from(total) {
             Ok(total) if total <= most => total,
-            _ => return Err(DropReason::SendTooLong),
+            // TCP cuts its data itself, to the size of the path.
+            _ if protocol == PROTOCOL_TCP => return Err(DropReason::SendTooLong),
+            _ => {
+                let chain = [Some(packet.frame.freeze()), packet.payload];
+                let (ends, len) = ((src, dst), total - IPV4_HEADER);
+                let chain = chain.into_iter().flatten();
+                return self.ipv4_send_fragments(now, ends, protocol, most, len, chain);
+            }
         };
         let header = header(protocol, src, dst, total_len);
         prepend(&mut packet, &header.to_bytes())?;
@@ -81,7 +88,7 @@ impl Stack {
         self.send_via_next_hop(now, dst, packet)
     }
 
-    fn send_via_next_hop(
+    pub(super) fn send_via_next_hop(
         &mut self,
         now: Instant,
         dst: Ipv4Addr,
@@ -138,6 +145,37 @@ impl Stack {
             .map_err(|_| DropReason::OutboxFull)
     }
 
+    /// Sends a datagram whose bytes, `len` from the transport header on, lie in
+    /// several frames; in fragments where the link carries no more at once. Its
+    /// checksum must be complete.
+    ///
+    /// # Errors
+    /// Why it was dropped; it has been counted.
+    pub(crate) fn ip_send_chain(
+        &mut self,
+        now: Instant,
+        src: IpAddr,
+        dst: IpAddr,
+        protocol: u8,
+        len: usize,
+        chain: impl Iterator<Item = FrameRef>,
+    ) -> Result<(), DropReason> {
+        let sent = match (src, dst) {
+            (IpAddr::V4(_), IpAddr::V4(_)) if self.iface.is_local(dst) => {
+                Err(DropReason::SendToSelf)
+            }
+            (IpAddr::V4(src), IpAddr::V4(dst)) => {
+                let mtu = self.iface.caps().mtu;
+                self.ipv4_send_fragments(now, (src, dst), protocol, mtu, len, chain)
+            }
+            _ => Err(DropReason::NoRoute),
+        };
+        if let Err(reason) = sent {
+            self.counters.drop(reason);
+        }
+        sent
+    }
+
     /// The Ethernet header for packets to `dst`, valid as long as the
     /// interface's generation is the one returned with it; `None` while the
     /// neighbour is not resolved. Asks for nothing but a fresh word of a stale
@@ -191,7 +229,10 @@ pub(crate) fn header(protocol: u8, src: Ipv4Addr, dst: Ipv4Addr, total_len: u16)
 }
 
 /// Puts `header` before a packet and moves the offsets in its meta data along.
-fn prepend<const N: usize>(packet: &mut Pending, header: &[u8; N]) -> Result<(), DropReason> {
+pub(super) fn prepend<const N: usize>(
+    packet: &mut Pending,
+    header: &[u8; N],
+) -> Result<(), DropReason> {
     let room = packet
         .frame
         .push_front(N)

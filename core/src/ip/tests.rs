@@ -8,7 +8,7 @@ use zerocopy::FromBytes;
 use super::Outbox;
 use crate::DropReason;
 use crate::iface::tests::{Host, OUR_IP, ip, mac};
-use crate::wire::ipv4::PROTOCOL_UDP;
+use crate::wire::ipv4::{PROTOCOL_TCP, PROTOCOL_UDP};
 use crate::wire::{Ipv4Header, MacAddr};
 
 #[test]
@@ -72,7 +72,11 @@ fn what_cannot_be_sent_is_refused_by_name() {
     );
     let mut frame = host.packet(1);
     assert!(frame.set_len(1481));
-    let too_long = host.send_frame(ip(9), frame, TxMeta::default());
+    // Any other protocol leaves in fragments; TCP does not.
+    let (src, dst, meta) = (OUR_IP.into(), ip(9).into(), TxMeta::default());
+    let too_long = host
+        .stack
+        .ip_send(host.now, src, dst, PROTOCOL_TCP, frame, None, meta);
     assert_eq!(too_long, Err(DropReason::SendTooLong));
     let mut frame = host.packet(1);
     frame.reset(10);

@@ -1,5 +1,6 @@
 //! UDP sockets.
 
+use alloc::vec::Vec;
 use core::future::poll_fn;
 use core::net::SocketAddr;
 
@@ -83,7 +84,8 @@ impl<'n> UdpSocket<'n> {
     }
 
     /// The next datagram's payload, in the frame in which it came, and its
-    /// sender. Nothing is copied.
+    /// sender. Nothing is copied. Datagrams that came in several frames are
+    /// dropped here: [`recv_pieces_from`](Self::recv_pieces_from) takes them.
     ///
     /// # Errors
     /// [`Error::Misuse`] when the socket is gone.
@@ -97,6 +99,17 @@ impl<'n> UdpSocket<'n> {
     /// [`Error::WouldBlock`] when no datagram waits.
     pub fn try_recv_frame_from(&self) -> Result<(FrameRef, SocketAddr), Error> {
         self.net.with_stack(|stack| stack.udp_try_recv(self.id))
+    }
+
+    /// Appends the frames of the next datagram to `pieces` and returns its
+    /// sender. Most datagrams have one; those that came in IP fragments have
+    /// several.
+    ///
+    /// # Errors
+    /// [`Error::Misuse`] when the socket is gone.
+    pub async fn recv_pieces_from(&self, pieces: &mut Vec<FrameRef>) -> Result<SocketAddr, Error> {
+        self.receive(|stack| stack.udp_try_recv_pieces(self.id, |piece| pieces.push(piece)))
+            .await
     }
 
     /// Copies the next datagram's payload into `buffer`; returns the datagram's
@@ -191,6 +204,21 @@ impl<'n> UdpSocket<'n> {
                 })
         })
         .await
+    }
+
+    /// Sends the frames in `pieces`, which is empty afterwards, as one datagram
+    /// of up to 65,507 bytes (65,527 for IPv6), in fragments where the link
+    /// carries no more at once.
+    ///
+    /// # Errors
+    /// As [`send_to`](Self::send_to).
+    pub async fn send_pieces_to(
+        &self,
+        pieces: &mut Vec<FrameRef>,
+        remote: SocketAddr,
+    ) -> Result<(), Error> {
+        self.transmit(|stack| stack.udp_try_send_pieces(self.id, pieces, remote))
+            .await
     }
 
     /// As [`send_frame_to`](Self::send_frame_to), without waiting.

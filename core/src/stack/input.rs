@@ -136,9 +136,6 @@ impl Stack {
         };
         self.trim_to(&mut frame, usize::from(header.total_len.get()), header_len)?;
         let broadcast = self.check_addresses(header.source(), header.destination(), group)?;
-        if header.is_fragment() {
-            return Err(DropReason::FragmentsUnsupported);
-        }
         self.counters.inc(Counter::Ipv4In);
         frame.trim_front(header_len);
         let ip = IpMeta {
@@ -150,12 +147,34 @@ impl Stack {
             ecn: header.tos & 3,
             broadcast,
         };
-        match header.protocol {
-            PROTOCOL_TCP => self.tcp_input(now, &ip, frame, meta),
-            PROTOCOL_UDP => self.udp_input(now, &ip, frame, meta),
-            PROTOCOL_ICMP => self.icmp_input(now, &ip, frame),
+        if header.is_fragment() {
+            return match self.on_ipv4_fragment(now, &header, &ip, frame)? {
+                // What a device says of a fragment is not about the datagram.
+                Some((ip, frame)) => {
+                    self.deliver_v4(now, &ip, header.protocol, frame, RxMeta::default())
+                }
+                None => Ok(()),
+            };
+        }
+        self.deliver_v4(now, &ip, header.protocol, frame, meta)
+    }
+
+    /// Hands a whole datagram to its protocol.
+    #[inline]
+    fn deliver_v4(
+        &mut self,
+        now: Instant,
+        ip: &IpMeta,
+        protocol: u8,
+        frame: FrameBuf,
+        meta: RxMeta,
+    ) -> Result<(), DropReason> {
+        match protocol {
+            PROTOCOL_TCP => self.tcp_input(now, ip, frame, meta),
+            PROTOCOL_UDP => self.udp_input(now, ip, frame, meta),
+            PROTOCOL_ICMP => self.icmp_input(now, ip, frame),
             _ => {
-                self.icmp_unreachable(now, &ip, PROTOCOL_UNREACHABLE, frame);
+                self.icmp_unreachable(now, ip, PROTOCOL_UNREACHABLE, frame);
                 Err(DropReason::Ipv4UnknownProtocol)
             }
         }

@@ -20,7 +20,7 @@ pub use memory::{BYTES_PER_FLOW, Memory};
 use crate::Counters;
 use crate::flow::FlowTable;
 use crate::iface::{Events, Interface, Ipv4Cidr};
-use crate::ip::{Icmp, Outbox};
+use crate::ip::{Icmp, Idents, Outbox, Reassembly};
 use crate::random::Random;
 use crate::tcp::MAX_REST;
 use crate::tcp::isn::Secrets;
@@ -66,6 +66,15 @@ impl Config {
     }
 }
 
+/// The earlier of two times that may not come.
+#[inline]
+pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
 /// Why a stack did not boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BootError<E> {
@@ -101,6 +110,8 @@ pub struct Stack {
     pub(crate) tcp: Tcp,
     pub(crate) udp: Udp,
     pub(crate) icmp: Icmp,
+    pub(crate) reassembly: Reassembly,
+    pub(crate) idents: Idents,
     pub(crate) timers: TimerWheel,
     pub(crate) outbox: Outbox,
     pub(crate) counters: Counters,
@@ -157,6 +168,8 @@ impl Stack {
             tcp: Tcp::new(parts.flows, parts.nodes, secrets),
             udp: Udp::new(flow_key),
             icmp: Icmp::new(),
+            reassembly: Reassembly::new(parts.pool.capacity()),
+            idents: Idents::new(&mut random),
             timers: TimerWheel::new(parts.timers),
             outbox: Outbox::new(),
             counters: Counters::new(),
@@ -227,6 +240,9 @@ impl Stack {
         if self.iface.deadline().is_some_and(|at| at <= now) {
             self.iface_expire(now);
         }
+        if self.reassembly.deadline().is_some_and(|at| at <= now) {
+            self.fragments_expire(now);
+        }
     }
 
     /// When [`expire`](Self::expire) or [`output`](Self::output) next has work:
@@ -238,10 +254,8 @@ impl Stack {
         }
         let flows = self.timers.next_deadline();
         let neighbours = self.iface.deadline();
-        match (flows, neighbours) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        let fragments = self.reassembly.deadline();
+        earlier(earlier(flows, neighbours), fragments)
     }
 
     /// Whether `address` is one of this host's.

@@ -5,6 +5,7 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::task::Waker;
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use pollwire_offload::checksum::Sum;
 use pollwire_rings::{FrameBuf, FrameRef, TxChecksum, TxMeta};
 use zerocopy::IntoBytes;
@@ -95,7 +96,10 @@ impl Stack {
 
     /// The oldest datagram's payload, in the frame in which it came, and its
     /// sender. As its only handle it can be written
-    /// ([`FrameRef::try_into_mut`]) and sent back.
+    /// ([`FrameRef::try_into_mut`]) and sent back. Datagrams that came in
+    /// several frames, as IP fragments, are dropped and counted here:
+    /// [`udp_try_recv_pieces`](Self::udp_try_recv_pieces) and
+    /// [`udp_try_recv_into`](Self::udp_try_recv_into) take them.
     ///
     /// # Errors
     /// [`Error::WouldBlock`] when none waits; [`Error::Conn`] once after an
@@ -108,6 +112,9 @@ impl Stack {
             return Err(error.into());
         }
         let datagram = socket.pop().ok_or(Error::WouldBlock)?;
+        if datagram.more {
+            return self.udp_skip_pieces(id, datagram);
+        }
         Ok((datagram.payload, datagram.origin.from))
     }
 
@@ -122,13 +129,18 @@ impl Stack {
         id: UdpId,
         out: &mut [u8],
     ) -> Result<(usize, SocketAddr), Error> {
-        let (payload, from) = self.udp_try_recv(id)?;
-        let copied = payload.len().min(out.len());
-        if let (Some(to), Some(bytes)) = (out.get_mut(..copied), payload.get(..copied)) {
-            to.copy_from_slice(bytes);
-        }
+        let (mut len, mut copied) = (0, 0);
+        let from = self.udp_try_recv_pieces(id, |piece| {
+            let room = out.get_mut(copied..).unwrap_or_default();
+            let count = piece.len().min(room.len());
+            if let (Some(to), Some(bytes)) = (room.get_mut(..count), piece.get(..count)) {
+                to.copy_from_slice(bytes);
+            }
+            len += piece.len();
+            copied += count;
+        })?;
         self.counters.add(Counter::CopiedBytes, copied as u64);
-        Ok((payload.len(), from))
+        Ok((len, from))
     }
 
     /// A frame of `len` bytes to fill and [send](Self::udp_try_send_frame).
@@ -147,14 +159,15 @@ impl Stack {
         }
     }
 
-    fn udp_frame(&mut self) -> Result<FrameBuf, Misuse> {
+    pub(super) fn udp_frame(&mut self) -> Result<FrameBuf, Misuse> {
         self.pool.alloc().ok_or_else(|| {
             self.counters.inc(Counter::NoFrame);
             Misuse::NoFrameFree
         })
     }
 
-    /// Sends a datagram of `data`, copied into a frame.
+    /// Sends a datagram of `data`, copied into frames: up to 65,507 bytes, in
+    /// fragments where the link carries no more at once.
     ///
     /// # Errors
     /// [`Misuse::TooLong`], [`Misuse::NoFrameFree`], and those of
@@ -166,6 +179,10 @@ impl Stack {
         remote: SocketAddr,
     ) -> Result<(), Error> {
         let source = self.udp_source(id, data.len(), remote)?;
+        if data.len() > self.udp_unfragmented(remote.ip()) {
+            let mut pieces = self.udp_copy(data, remote.ip())?;
+            return self.udp_emit_pieces(source, remote, &mut pieces);
+        }
         let mut frame = self.udp_frame()?;
         if frame.extend_from_slice(data) < data.len() {
             return Err(Misuse::TooLong.into());
@@ -173,6 +190,32 @@ impl Stack {
         self.counters.add(Counter::CopiedBytes, data.len() as u64);
         self.udp_emit(source, remote, frame.freeze())
             .map_err(|(_, misuse)| misuse.into())
+    }
+
+    /// The longest payload that goes to `remote` in one packet.
+    pub(super) fn udp_in_one_packet(&self, remote: IpAddr) -> usize {
+        let headers = ip_header(remote) + UDP_HEADER;
+        usize::from(self.iface.caps().mtu).saturating_sub(headers)
+    }
+
+    /// The frame that headers to `remote` are written into, before its data:
+    /// the payload's own if it may be, else another, and the payload behind it.
+    pub(super) fn udp_head(
+        &mut self,
+        remote: SocketAddr,
+        payload: FrameRef,
+    ) -> Result<(FrameBuf, Option<FrameRef>), (FrameRef, Misuse)> {
+        let room = ETHERNET_HEADER + ip_header(remote.ip()) + UDP_HEADER;
+        match payload.try_into_mut() {
+            Ok(frame) if frame.headroom() >= room => Ok((frame, None)),
+            other => {
+                let payload = other.map_or_else(|shared| shared, FrameBuf::freeze);
+                match self.udp_frame() {
+                    Ok(frame) => Ok((frame, Some(payload))),
+                    Err(misuse) => Err((payload, misuse)),
+                }
+            }
+        }
     }
 
     /// Sends the bytes of `frame` as a datagram, without copying them. A socket
@@ -189,7 +232,7 @@ impl Stack {
     /// is full, [`Error::Conn`] once after an ICMP error from the
     /// [connected](Self::udp_connect) peer, [`Misuse::StaleHandle`],
     /// [`Misuse::BadDestination`], [`Misuse::NoSourceAddress`],
-    /// [`Misuse::TooLong`] when it would not fit the link in one piece, or
+    /// [`Misuse::TooLong`] above 65,507 bytes (65,527 for IPv6), or
     /// [`Misuse::NoFrameFree`].
     #[inline]
     pub fn udp_try_send_frame(
@@ -213,6 +256,11 @@ impl Stack {
         remote: SocketAddr,
     ) -> Result<(), (FrameRef, Error)> {
         match self.udp_source(id, frame.len(), remote) {
+            Ok(source) if frame.len() > self.udp_in_one_packet(remote.ip()) => {
+                let mut pieces = Vec::from([frame]);
+                self.udp_emit_pieces(source, remote, &mut pieces)
+                    .map_err(|error| (pieces.remove(0), error))
+            }
             Ok(source) => {
                 self.udp_learn_route(id, source, remote);
                 self.udp_emit(source, remote, frame)
@@ -223,7 +271,7 @@ impl Stack {
     }
 
     /// The source of a datagram, if it may be sent at all.
-    fn udp_source(
+    pub(super) fn udp_source(
         &mut self,
         id: UdpId,
         len: usize,
@@ -240,8 +288,7 @@ impl Stack {
         if self.outbox.is_full() {
             return Err(Error::WouldBlock);
         }
-        let headers = ip_header(remote.ip()) + UDP_HEADER;
-        if len > usize::from(self.iface.caps().mtu).saturating_sub(headers) {
+        if len > max_payload(remote.ip()) {
             return Err(Misuse::TooLong.into());
         }
         let source = address.or_else(|| self.source_for(remote.ip()));
@@ -259,17 +306,7 @@ impl Stack {
         remote: SocketAddr,
         payload: FrameRef,
     ) -> Result<(), (FrameRef, Misuse)> {
-        let room = ETHERNET_HEADER + ip_header(remote.ip()) + UDP_HEADER;
-        let (mut frame, rest) = match payload.try_into_mut() {
-            Ok(frame) if frame.headroom() >= room => (frame, None),
-            other => {
-                let payload = other.map_or_else(|shared| shared, FrameBuf::freeze);
-                match self.udp_frame() {
-                    Ok(frame) => (frame, Some(payload)),
-                    Err(misuse) => return Err((payload, misuse)),
-                }
-            }
-        };
+        let (mut frame, rest) = self.udp_head(remote, payload)?;
         let meta = self.write_udp(source, remote, &mut frame, rest.as_deref());
         self.counters.inc(Counter::UdpOut);
         let now = self.now();
@@ -406,6 +443,13 @@ impl super::Udp {
 /// Whether datagrams can go there. Broadcast and multicast are fine.
 fn is_destination(remote: SocketAddr) -> bool {
     remote.port() != 0 && !remote.ip().is_unspecified()
+}
+
+/// The longest payload that a datagram can have. IPv6 does not count its header
+/// (RFC 8200, 3).
+fn max_payload(remote: IpAddr) -> usize {
+    let header = if remote.is_ipv4() { IPV4_HEADER } else { 0 };
+    usize::from(u16::MAX) - header - UDP_HEADER
 }
 
 fn ip_header(address: IpAddr) -> usize {

@@ -92,6 +92,7 @@ impl Socket {
                 to: Some(IpAddr::V4(plain.ends.dst)),
             },
             again,
+            more: false,
         });
     }
 }

@@ -2,6 +2,8 @@
 
 use core::net::{IpAddr, SocketAddr};
 
+use arrayvec::ArrayVec;
+use pollwire_offload::checksum::Sum;
 use pollwire_rings::{FrameBuf, Instant, RxChecksum, RxMeta};
 use zerocopy::FromBytes;
 
@@ -22,10 +24,12 @@ impl Stack {
         mut frame: FrameBuf,
         meta: RxMeta,
     ) -> Result<(), DropReason> {
-        if !self.rx_rest.is_empty() {
-            return Err(DropReason::UdpCoalesced);
-        }
-        let header = check(ip, &frame, meta)?;
+        let header = if self.rx_rest.is_empty() {
+            check(ip, &frame, meta)?
+        } else {
+            check_pieces(ip, &mut frame, &mut self.rx_rest, meta)?
+        };
+        let frames = self.rx_rest.len() + 1;
         let from = SocketAddr::new(ip.src, header.src_port.get());
         let local = SocketAddr::new(ip.dst, header.dst_port.get());
         let scarce = self.pool.available() < self.pool.capacity() / 8;
@@ -34,7 +38,7 @@ impl Stack {
             Some(socket) if socket.remote.is_some_and(|remote| remote != from) => {
                 DropReason::UdpNotFromPeer
             }
-            Some(socket) if !socket.has_room(frame.slot_size()) => {
+            Some(socket) if !socket.has_room_for(frames, frame.slot_size()) => {
                 return Err(DropReason::UdpQueueFull);
             }
             // When frames are scarce, a socket that does not keep up has to
@@ -47,11 +51,21 @@ impl Stack {
                 frame.trim_front(UDP_HEADER);
                 let to = (!ip.broadcast).then_some(ip.dst);
                 socket.newest = None;
-                socket.push(Datagram {
+                socket.push_piece(Datagram {
                     payload: frame.freeze(),
                     origin: Origin { from, to },
                     again: false,
+                    more: frames > 1,
                 });
+                for (at, piece) in self.rx_rest.drain(..).enumerate() {
+                    socket.push_piece(Datagram {
+                        payload: piece.freeze(),
+                        origin: Origin { from, to },
+                        again: true,
+                        more: at + 2 < frames,
+                    });
+                }
+                socket.wake();
                 self.counters.inc(Counter::UdpIn);
                 return Ok(());
             }
@@ -93,6 +107,19 @@ fn check(ip: &IpMeta, frame: &FrameBuf, meta: RxMeta) -> Result<UdpHeader, DropR
     let datagram = datagram
         .filter(|bytes| bytes.len() >= UDP_HEADER)
         .ok_or(DropReason::UdpBadLength)?;
+    if check_fields(ip, &header, meta)?
+        && !pseudo_sum(ip.src, ip.dst, header.len.get())
+            .add_bytes(datagram)
+            .is_valid()
+    {
+        return Err(DropReason::UdpBadChecksum);
+    }
+    Ok(header)
+}
+
+/// What the header itself says; returns whether the checksum is to be verified.
+#[inline]
+fn check_fields(ip: &IpMeta, header: &UdpHeader, meta: RxMeta) -> Result<bool, DropReason> {
     if header.dst_port.get() == 0 {
         return Err(DropReason::UdpBadPort);
     }
@@ -100,15 +127,42 @@ fn check(ip: &IpMeta, frame: &FrameBuf, meta: RxMeta) -> Result<UdpHeader, DropR
         // RFC 768: "An all zero transmitted checksum value means that the
         // transmitter generated no checksum". RFC 8200, 8.1, forbids it.
         return match ip.src {
-            IpAddr::V4(_) => Ok(header),
+            IpAddr::V4(_) => Ok(false),
             IpAddr::V6(_) => Err(DropReason::UdpBadChecksum),
         };
     }
-    if meta.checksum == RxChecksum::Unknown
-        && !pseudo_sum(ip.src, ip.dst, header.len.get())
-            .add_bytes(datagram)
-            .is_valid()
-    {
+    Ok(meta.checksum == RxChecksum::Unknown)
+}
+
+/// The same for a datagram in several frames, which are cut to its length.
+#[cold]
+fn check_pieces<const N: usize>(
+    ip: &IpMeta,
+    first: &mut FrameBuf,
+    rest: &mut ArrayVec<FrameBuf, N>,
+    meta: RxMeta,
+) -> Result<UdpHeader, DropReason> {
+    if meta.gso_size != 0 {
+        return Err(DropReason::UdpCoalesced);
+    }
+    let (header, _) = UdpHeader::read_from_prefix(first).map_err(|_| DropReason::UdpTooShort)?;
+    let len = usize::from(header.len.get());
+    if len < UDP_HEADER {
+        return Err(DropReason::UdpBadLength);
+    }
+    first.truncate(len);
+    let mut left = len - first.len();
+    let mut sum = pseudo_sum(ip.src, ip.dst, header.len.get()).add_bytes(first);
+    for piece in rest.iter_mut() {
+        piece.truncate(left);
+        sum = sum.then(Sum::of(piece), len - left);
+        left -= piece.len();
+    }
+    rest.retain(|piece| !piece.is_empty());
+    if left > 0 {
+        return Err(DropReason::UdpBadLength);
+    }
+    if check_fields(ip, &header, meta)? && !sum.is_valid() {
         return Err(DropReason::UdpBadChecksum);
     }
     Ok(header)

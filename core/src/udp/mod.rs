@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`input`] | what arrives, and errors about what was sent |
 //! | [`api`] | what applications call |
+//! | [`pieces`] | datagrams in several frames |
 //! | [`ports`] | from a port to its sockets |
 //! | [`expected`] | plain datagrams for the socket that received last |
 //! | [`route`] | headers to the peer that was written to last |
@@ -11,6 +12,7 @@
 mod api;
 mod expected;
 mod input;
+mod pieces;
 mod ports;
 mod route;
 
@@ -43,7 +45,7 @@ pub struct UdpId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UdpOptions {
     /// Datagrams that may wait; 1 at least. Their places are allocated by the
-    /// bind.
+    /// bind. One that came in several frames takes a place for each.
     pub recv_datagrams: usize,
     /// Bytes that may wait, counted as the frames' whole slots; one datagram
     /// may wait whatever it costs.
@@ -64,12 +66,14 @@ impl Default for UdpOptions {
     }
 }
 
-/// A datagram that waits to be received.
+/// A datagram that waits to be received, or a frame of one.
 struct Datagram {
     payload: FrameRef,
     origin: Origin,
     /// The datagram before it had the same origin.
     again: bool,
+    /// The next one in the queue is the next frame of the same datagram.
+    more: bool,
 }
 
 /// Where a datagram came from.
@@ -133,16 +137,27 @@ impl Socket {
 
     #[inline]
     fn has_room(&self, slot: usize) -> bool {
+        self.has_room_for(1, slot)
+    }
+
+    /// Whether a datagram in so many frames of `slot` bytes may wait.
+    #[inline]
+    fn has_room_for(&self, frames: usize, slot: usize) -> bool {
         self.queue.is_empty()
-            || (self.queue.len() < self.options.recv_datagrams
-                && self.held.saturating_add(slot) <= self.options.recv_bytes)
+            || (self.queue.len() + frames <= self.options.recv_datagrams
+                && self.held.saturating_add(slot * frames) <= self.options.recv_bytes)
     }
 
     #[inline]
     fn push(&mut self, datagram: Datagram) {
+        self.push_piece(datagram);
+        self.wake();
+    }
+
+    #[inline]
+    fn push_piece(&mut self, datagram: Datagram) {
         self.held += datagram.payload.slot_size();
         self.queue.push_back(datagram);
-        self.wake();
     }
 
     #[inline]

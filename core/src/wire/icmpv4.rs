@@ -32,6 +32,8 @@ pub const PORT_UNREACHABLE: u8 = 3;
 pub const FRAGMENTATION_NEEDED: u8 = 4;
 /// Code of Destination Unreachable: source route failed.
 pub const SOURCE_ROUTE_FAILED: u8 = 5;
+/// Code of Time Exceeded: fragments did not come in time.
+pub const REASSEMBLY: u8 = 1;
 
 /// An ICMP header; `rest` means what type and code say.
 #[derive(

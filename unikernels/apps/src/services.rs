@@ -17,6 +17,7 @@ mod chargen;
 mod daytime;
 mod http;
 
+use alloc::vec::Vec;
 use core::convert::Infallible;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
@@ -134,11 +135,13 @@ async fn discard(flow: &TcpFlow<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Sends every datagram back in its own frame.
+/// Sends every datagram back in its own frames.
 async fn echo_datagrams(socket: UdpSocket<'_>) {
+    let mut pieces = Vec::new();
     loop {
-        let sent = match socket.recv_frame_from().await {
-            Ok((frame, from)) => socket.send_frame_to(frame, from).await,
+        pieces.clear();
+        let sent = match socket.recv_pieces_from(&mut pieces).await {
+            Ok(from) => socket.send_pieces_to(&mut pieces, from).await,
             Err(error) => {
                 log::error!("UDP echo: {error}");
                 return;

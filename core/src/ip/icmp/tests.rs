@@ -314,7 +314,7 @@ fn rfc_1122_3_2_2_errors_that_quote_nonsense_are_dropped() {
     for len in 0..28 {
         host.give_icmp(OWN, DEST_UNREACHABLE, 3, [0; 4], &good[..len]);
     }
-    let broken = [(0, 0x65), (0, 0x44), (0, 0x4f), (6, 0x20), (7, 0x01)];
+    let broken = [(0, 0x65), (0, 0x44), (0, 0x4f), (6, 0x01), (7, 0x01)];
     for (at, value) in broken {
         let mut bad = good.clone();
         bad[at] = value;

@@ -50,7 +50,7 @@ fn slices_are_cut_to_the_buffer_but_told_in_full() {
     let socket = UdpSocket::bind(here, at(LEFT, 5000)).expect("free");
     assert_eq!(socket.try_send_to(b"datagram", at(RIGHT, 7)), Ok(()));
     assert_eq!(world.finish(got), Ok((8, *b"data")));
-    let long = socket.try_send_to(&[0; 1473], at(RIGHT, 7));
+    let long = socket.try_send_to(&[0; 65_508], at(RIGHT, 7));
     assert_eq!(long, Err(Error::Misuse(Misuse::TooLong)));
     let taken = UdpSocket::bind(here, at(LEFT, 5000)).err();
     assert_eq!(taken, Some(Error::Misuse(Misuse::AddressInUse)));

@@ -394,14 +394,19 @@ fn rfc_1122_3_2_1_8_options_are_skipped_and_source_routes_refused() {
 }
 
 #[test]
-fn rfc_791_3_2_fragments_are_dropped_by_name() {
+fn rfc_791_3_2_impossible_fragments_are_dropped_by_name() {
     let mut host = Host::new();
-    for fragment in [0x2000, 0x2001, 0x0001, 0x1fff, 0x6000] {
+    for (fragment, reason) in [
+        (0x2000, DropReason::FragmentBadLength),
+        (0x2001, DropReason::FragmentBadLength),
+        (0x6000, DropReason::FragmentBadLength),
+        (0x1fff, DropReason::FragmentTooLong),
+    ] {
         let piece = Packet {
             fragment,
             ..packet()
         };
-        host.refuses(&piece.bytes(), DropReason::FragmentsUnsupported);
+        host.refuses(&piece.bytes(), reason);
     }
     // DF and the reserved bit make no fragment.
     for fragment in [0, 0x4000, 0x8000] {

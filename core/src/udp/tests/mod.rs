@@ -131,7 +131,7 @@ fn checksums_that_the_device_vouches_for_are_not_looked_at() {
 }
 
 #[test]
-fn datagrams_in_pieces_are_dropped_by_name() {
+fn datagrams_coalesced_by_the_device_are_dropped_by_name() {
     let mut host = Peer::new();
     let id = bind(&mut host, ANY, 7);
     // A first piece as the peer sends it, cut in two by a device.
@@ -150,6 +150,7 @@ fn datagrams_in_pieces_are_dropped_by_name() {
             front,
             RxMeta {
                 continues: true,
+                gso_size: 50,
                 ..RxMeta::default()
             },
         )
@@ -404,7 +405,7 @@ fn copies_are_counted() {
 fn what_cannot_be_sent_comes_back_with_the_reason() {
     let mut host = Peer::new();
     let id = bind(&mut host, ANY, 7);
-    let too_long = vec![0; 1473];
+    let too_long = vec![0; 65_508];
     assert_eq!(
         host.stack.udp_try_send(id, &too_long, peer(9)),
         Err(Misuse::TooLong.into())

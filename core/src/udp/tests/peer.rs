@@ -140,14 +140,54 @@ impl Peer {
         body: &[u8],
         meta: RxMeta,
     ) {
+        self.give_packet((0x1234, 0x4000), dst, protocol, options, body, meta);
+    }
+
+    /// Gives the stack an IPv4 fragment: identification, flags and offset.
+    pub(crate) fn give_fragment(
+        &mut self,
+        dst: Ipv4Addr,
+        protocol: u8,
+        ident: u16,
+        flags: u16,
+        body: &[u8],
+    ) {
+        self.give_packet((ident, flags), dst, protocol, &[], body, RxMeta::default());
+    }
+
+    /// Gives the stack a datagram in fragments of `size` bytes, in order.
+    pub(crate) fn give_fragments(
+        &mut self,
+        dst: Ipv4Addr,
+        protocol: u8,
+        ident: u16,
+        datagram: &[u8],
+        size: usize,
+    ) {
+        for (at, part) in datagram.chunks(size).enumerate() {
+            let units = u16::try_from(at * size / 8).expect("short");
+            let more = u16::from((at + 1) * size < datagram.len()) << 13;
+            self.give_fragment(dst, protocol, ident, units | more, part);
+        }
+    }
+
+    fn give_packet(
+        &mut self,
+        (ident, flags): (u16, u16),
+        dst: Ipv4Addr,
+        protocol: u8,
+        options: &[u8],
+        body: &[u8],
+        meta: RxMeta,
+    ) {
         assert_eq!(options.len() % 4, 0);
         let total = 20 + options.len() + body.len();
         let header = Ipv4Header {
             version_ihl: 0x45 + u8::try_from(options.len() / 4).expect("fits"),
             tos: 0,
             total_len: u16::try_from(total).expect("fits").into(),
-            ident: 0x1234.into(),
-            flags_fragment: 0x4000.into(),
+            ident: ident.into(),
+            flags_fragment: flags.into(),
             ttl: 64,
             protocol,
             checksum: 0.into(),
