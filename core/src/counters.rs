@@ -129,6 +129,10 @@ named! {
         TcpTimeouts = "tcp-timeouts",
         /// Times that duplicate ACKs or SACK showed a loss.
         TcpFastRecoveries = "tcp-fast-recoveries",
+        /// Data segments received with a mark of congestion (RFC 3168).
+        TcpEcnMarks = "tcp-ecn-marks",
+        /// Times that a peer's echo of a mark shrank the window.
+        TcpEcnReductions = "tcp-ecn-reductions",
         /// Segments that came out of order and were kept.
         TcpOutOfOrder = "tcp-out-of-order",
         /// Connections that were opened, from either side.

@@ -200,8 +200,10 @@ fn parse<const N: usize>(
     let head = frame.first_chunk::<N>()?;
     let half = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
     let word = |at: usize| half_word_at(head, at);
-    // IPv4 without options, whatever the type of service; not a fragment; TCP.
-    let shape = word(12) & 0xffff_ff00 == 0x0800_4500
+    // IPv4 without options, whatever the class of service, but no mark of
+    // congestion (RFC 3168, 5: both bits; ECT(1) is not worth a compare of its
+    // own); not a fragment; TCP.
+    let shape = word(12) & 0xffff_ff01 == 0x0800_4500
         && half(20) & 0x3fff == 0
         && head[23] == 6
         && usize::from(head[46] >> 4) * 4 == N - TCP_AT

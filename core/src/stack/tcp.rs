@@ -6,6 +6,7 @@ use pollwire_offload::checksum::Sum;
 use pollwire_rings::{FrameBuf, FrameRef, Instant, RxChecksum, RxMeta, TxBurst, TxMeta};
 
 use super::{IpMeta, Stack};
+use crate::tcp::ecn;
 use crate::tcp::emit::{Sink, Stop, Unresolved};
 use crate::tcp::header::{self, HeaderFields};
 use crate::tcp::input::Outcome;
@@ -35,7 +36,8 @@ impl Stack {
         } else {
             self.rx_rest.iter().map(|piece| piece.len()).sum()
         };
-        let seg = Segment::parse(&frame, frame.len() + rest)?;
+        let mut seg = Segment::parse(&frame, frame.len() + rest)?;
+        seg.ce = ip.ecn == ecn::CE;
         let key = match (ip.dst, ip.src) {
             (IpAddr::V4(dst), IpAddr::V4(src)) => {
                 FlowKey::v4((dst.octets(), seg.dst_port), (src.octets(), seg.src_port))
@@ -379,6 +381,7 @@ impl Stack {
             flags: if ack.is_some() { RST | ACK } else { RST },
             window: 0,
             timestamps: None,
+            ecn: 0,
         };
         if let Some(out) = frame.push_back(MIN_HEADER) {
             header::write_tcp(out, key, &fields, &[]);
@@ -504,9 +507,10 @@ impl Stack {
         };
         let (local, remote) = (key.local().ip(), key.remote().ip());
         let link = self.link_template(now, local, remote);
-        match (link, self.tcp.cold_mut(index)) {
-            (Some((link, generation)), Some(cold)) => {
-                cold.template = Template::new(link, &key, generation);
+        match (link, self.tcp.tcb(index)) {
+            (Some((link, generation)), Some(tcb)) => {
+                tcb.cold.template = Template::new(link, &key, generation);
+                tcb.cold.template.set_ecn(tcb.ecn_codepoint());
                 true
             }
             _ => false,

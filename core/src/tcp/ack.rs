@@ -9,6 +9,7 @@ use super::segment::Segment;
 use super::seq::SeqNum;
 use super::tcb::{Tcb, flag};
 use crate::Counter;
+use crate::wire::tcp::ECE;
 
 impl Tcb<'_> {
     /// Takes the acknowledgement, the window and the SACK blocks of an
@@ -23,6 +24,9 @@ impl Tcb<'_> {
         }
         if !sack.is_empty() && self.hot.has(flag::SACK) {
             self.on_sack(env, sack);
+        }
+        if seg.has(ECE) && self.hot.has(flag::ECN) {
+            self.on_ecn_echo(env, seg.ack);
         }
         if advanced {
             self.on_new_ack(env, seg.ack, seg.timestamps);

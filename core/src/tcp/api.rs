@@ -537,6 +537,7 @@ impl Stack {
                 max_segment: Some(tcb.cold.our_mss),
                 sack: tcb.hot.has(flag::SACK),
                 timestamps: tcb.hot.has(flag::TIMESTAMPS),
+                ecn: tcb.ecn_option(),
                 initial_window: match tcb.cold.initial_window {
                     0 => None,
                     count => Some(count),

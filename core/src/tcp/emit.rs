@@ -93,6 +93,7 @@ impl Tcb<'_> {
             flags,
             window,
             timestamps,
+            ecn: 0,
         }
     }
 
@@ -117,10 +118,15 @@ impl Tcb<'_> {
         if !sink.has_room(batch.count + 1) {
             return Stop::Full;
         }
+        let new_data = seq == self.hot.snd_nxt;
+        let flags = flags | self.ecn_flags(new_data);
         if !sink.resolved {
             return self.emit_unresolved(env, sink, seq, flags, Some(batch.first));
         }
-        let fields = self.fields(env.now, env.scarce(), seq, flags);
+        let mut fields = self.fields(env.now, env.scarce(), seq, flags);
+        if new_data && self.hot.snd_wnd != 0 {
+            fields.ecn = self.ecn_codepoint();
+        }
         let header_len = header::header_len(self.key, self.hot.option_bytes());
         let len = batch.len as usize;
         let payload = if sink.caps.tx_checksum || batch.len > u32::from(self.hot.mss) {
@@ -129,6 +135,16 @@ impl Tcb<'_> {
             Payload::Summed(len, sum_batch(env, batch))
         };
         let (key, template) = (self.key, &self.cold.template);
+        // The template marks new data.
+        let fits = fields.ecn != 0 || !self.hot.has(flag::ECN);
+        let write = |out: &mut [u8]| {
+            if fits {
+                write_plain(out, template, key, &fields, payload)
+            } else {
+                let options = header::plain_options(fields.timestamps, &[]);
+                header::write_all(out, &template.link(), key, &fields, &options, payload)
+            }
+        };
         let mut meta = TxMeta::default();
         let in_place = if batch.count == 1 {
             env.nodes
@@ -136,7 +152,7 @@ impl Tcb<'_> {
                 .and_then(|node| node.frame.as_mut())
                 .and_then(|frame| {
                     frame.with_header(header_len, |out| {
-                        meta = write_plain(out, template, key, &fields, payload);
+                        meta = write(out);
                     })
                 })
         } else {
@@ -149,7 +165,7 @@ impl Tcb<'_> {
                 return Stop::NoFrame;
             };
             if let Some(out) = head.push_back(header_len) {
-                meta = write_plain(out, template, key, &fields, payload);
+                meta = write(out);
             }
             drop(sink.tx.push_piece(head.freeze()));
             push_payload(env, sink.tx, batch);
@@ -193,22 +209,27 @@ impl Tcb<'_> {
         let Some(mut head) = env.pool.alloc() else {
             return Stop::NoFrame;
         };
-        let fields = self.fields(env.now, env.scarce(), seq, flags);
+        let mut fields = self.fields(env.now, env.scarce(), seq, flags);
         let payload = if sink.caps.tx_checksum {
             Payload::Offloaded(0)
         } else {
             Payload::Summed(0, Sum::ZERO)
         };
-        let (key, template) = (self.key, &self.cold.template);
-        let plain = flags & SYN == 0 && !self.hot.has(flag::OUT_OF_ORDER);
+        let key = self.key;
+        let plain = flags & SYN == 0 && !self.hot.has(flag::OUT_OF_ORDER | flag::ECN);
         let mut meta = TxMeta::default();
         if plain {
+            let template = &self.cold.template;
             let header_len = header::header_len(key, self.hot.option_bytes());
             if let Some(out) = head.push_back(header_len) {
                 meta = write_plain(out, template, key, &fields, payload);
             }
         } else {
+            if flags & SYN == 0 {
+                fields.flags |= self.ecn_flags(false);
+            }
             let options = self.bare_options(env, &fields);
+            let template = &self.cold.template;
             if let Some(out) = head.push_back(header::header_len(key, options.len())) {
                 meta = header::write_all(out, &template.link(), key, &fields, &options, payload);
             }

@@ -29,6 +29,9 @@ pub(crate) struct HeaderFields {
     /// As it goes on the wire, scaled down.
     pub(crate) window: u16,
     pub(crate) timestamps: Option<(u32, u32)>,
+    /// ECN codepoint of the packet (RFC 3168, 5); where there is a template,
+    /// that says it.
+    pub(crate) ecn: u8,
 }
 
 impl HeaderFields {
@@ -203,7 +206,7 @@ pub(crate) fn write_all(
     if let Some(field) = tcp.get_mut(16..18) {
         field.copy_from_slice(&check.to_be_bytes());
     }
-    write_link_and_ip(front, link, key, tcp_len);
+    write_link_and_ip(front, link, key, fields.ecn, tcp_len);
     TxMeta {
         checksum,
         gso: None,
@@ -211,7 +214,7 @@ pub(crate) fn write_all(
 }
 
 #[inline]
-fn write_link_and_ip(front: &mut [u8], link: &[u8; 14], key: &FlowKey, tcp_len: usize) {
+fn write_link_and_ip(front: &mut [u8], link: &[u8; 14], key: &FlowKey, ecn: u8, tcp_len: usize) {
     let Some((ethernet, ip)) = front.split_first_chunk_mut::<ETHERNET>() else {
         return;
     };
@@ -224,7 +227,7 @@ fn write_link_and_ip(front: &mut [u8], link: &[u8; 14], key: &FlowKey, tcp_len: 
         let total = u16::try_from(IPV4 + tcp_len).unwrap_or(u16::MAX);
         // RFC 6864, 4.1: with DF set and never a fragment, the identification
         // may be anything.
-        ip[0..2].copy_from_slice(&[0x45, 0]);
+        ip[0..2].copy_from_slice(&[0x45, ecn]);
         ip[2..4].copy_from_slice(&total.to_be_bytes());
         ip[4..12].copy_from_slice(&[0, 0, 0x40, 0, HOP_LIMIT, PROTOCOL_TCP, 0, 0]);
         ip[12..16].copy_from_slice(&local);
@@ -233,7 +236,7 @@ fn write_link_and_ip(front: &mut [u8], link: &[u8; 14], key: &FlowKey, tcp_len: 
         ip[10..12].copy_from_slice(&check.to_be_bytes());
     } else if let Some(ip) = ip.first_chunk_mut::<IPV6>() {
         let len = u16::try_from(tcp_len).unwrap_or(u16::MAX);
-        ip[0..4].copy_from_slice(&[0x60, 0, 0, 0]);
+        ip[0..4].copy_from_slice(&[0x60, ecn << 4, 0, 0]);
         ip[4..6].copy_from_slice(&len.to_be_bytes());
         ip[6..8].copy_from_slice(&[PROTOCOL_TCP, HOP_LIMIT]);
         ip[8..24].copy_from_slice(&key.local_bytes());

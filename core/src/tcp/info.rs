@@ -34,6 +34,8 @@ pub struct TcpInfo {
     pub timestamps: bool,
     /// Both sides agreed on selective acknowledgements.
     pub sack: bool,
+    /// Both sides agreed on explicit congestion notification.
+    pub ecn: bool,
     /// Shifts of the peer's windows and of ours; `None` when not agreed on.
     pub window_scale: Option<(u8, u8)>,
     /// Present retransmission timeout, back-off included.
@@ -92,6 +94,7 @@ impl Tcb<'_> {
             backoff: hot.rtt.backoff,
             timestamps: hot.has(flag::TIMESTAMPS),
             sack: hot.has(flag::SACK),
+            ecn: hot.has(flag::ECN),
             window_scale: hot
                 .has(flag::SCALE)
                 .then_some((hot.snd_scale, hot.rcv_scale)),

@@ -7,7 +7,7 @@ use super::Env;
 use super::segment::{MIN_HEADER, Segment};
 use super::seq::SeqNum;
 use super::tcb::{Tcb, TcpState, flag};
-use crate::wire::tcp::{ACK, FIN, PSH, RST, SYN, TcpOptions};
+use crate::wire::tcp::{ACK, CWR, FIN, PSH, RST, SYN, TcpOptions};
 use crate::{ConnError, Counter, DropReason};
 
 /// What a segment means for the flow as a whole.
@@ -265,7 +265,7 @@ impl Tcb<'_> {
             self.challenge(env);
             return Err(DropReason::TcpBadAck);
         }
-        if seg.header_len > MIN_HEADER + 12 && self.hot.has(flag::SACK) {
+        if seg.header_len > MIN_HEADER + self.hot.option_bytes() && self.hot.has(flag::SACK) {
             let blocks = sack_of(&frame, seg);
             self.on_ack(env, seg, &blocks);
         } else {
@@ -278,6 +278,9 @@ impl Tcb<'_> {
         }
         if seg.len == 0 && !seg.has(FIN) {
             return Ok(Outcome::Keep);
+        }
+        if self.hot.has(flag::ECN) && (seg.ce || seg.has(CWR)) {
+            self.on_ecn_data(env, seg);
         }
         self.on_text(env, seg, frame)
     }

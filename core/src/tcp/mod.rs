@@ -7,7 +7,7 @@
 //! | [`node`] | queue nodes: send, receive and out-of-order queues |
 //! | [`predict`] | the segment that is expected: the fast path |
 //! | [`input`] | what any segment does to a connection |
-//! | [`ack`], [`recovery`], [`congestion`], [`rtt`] | acknowledgements, loss, rate, timeouts |
+//! | [`ack`], [`recovery`], [`congestion`], [`ecn`], [`rtt`] | acknowledgements, loss, rate, timeouts |
 //! | [`receive`] | data in order and out of order, the receive window |
 //! | [`stream`] | runs of plain segments: the fast path out |
 //! | [`output`], [`emit`], [`header`], [`template`] | what a connection sends, and how it leaves |
@@ -19,6 +19,7 @@
 pub(crate) mod ack;
 mod api;
 pub(crate) mod congestion;
+pub(crate) mod ecn;
 pub(crate) mod emit;
 pub(crate) mod header;
 mod info;
@@ -47,6 +48,7 @@ mod tests;
 
 pub use api::{Interest, Shutdown};
 pub use congestion::CongestionControl;
+pub use ecn::Ecn;
 pub use info::{LossState, TcpInfo};
 pub use listen::ListenOptions;
 pub use options::{Handshake, TcpOptions};

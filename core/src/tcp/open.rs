@@ -58,6 +58,7 @@ impl Tcb<'_> {
         self.cold.our_mss = self.cold.our_mss.min(most.max(LEAST_OWN_MSS));
         self.hot.mss = self.hot.mss.min(self.cold.our_mss);
         self.cold.initial_window = handshake.initial_window.map_or(0, |count| count.max(1));
+        self.offer_ecn(handshake.ecn);
         self.hot.set(flag::SCALE);
         if handshake.sack {
             self.hot.set(flag::SACK);
@@ -110,6 +111,7 @@ impl Tcb<'_> {
             }
             _ => self.hot.clear(flag::TIMESTAMPS),
         }
+        self.negotiate_ecn(seg);
         if !parsed.sack_permitted {
             self.hot.clear(flag::SACK);
         }

@@ -4,6 +4,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use super::congestion::CongestionControl;
+use super::ecn::Ecn;
 
 /// Options of a connection, or of those that a listener accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub struct Handshake {
     pub sack: bool,
     /// Offer and accept timestamps (RFC 7323, 3).
     pub timestamps: bool,
+    /// Explicit congestion notification (RFC 3168).
+    pub ecn: Ecn,
     /// Initial congestion window in segments, from 1 up; `None` takes that of
     /// RFC 6928.
     pub initial_window: Option<u8>,
@@ -56,6 +59,7 @@ impl Handshake {
         max_segment: None,
         sack: true,
         timestamps: true,
+        ecn: Ecn::Accept,
         initial_window: None,
     };
 }

@@ -253,7 +253,7 @@ impl Tcb<'_> {
         } else {
             sink.caps.tso6
         };
-        offered && sink.resolved && !self.hot.has(flag::RECOVERY)
+        offered && sink.resolved && !self.hot.has(flag::RECOVERY | flag::ECN_CWR)
     }
 
     fn send_fin(&mut self, env: &mut Env<'_>, sink: &mut Sink<'_>) -> Stop {
@@ -282,7 +282,8 @@ impl Tcb<'_> {
 
     fn send_syn(&mut self, env: &mut Env<'_>, sink: &mut Sink<'_>) -> Stop {
         let answers = self.hot.state == TcpState::SynReceived;
-        let stop = self.emit_bare(env, sink, self.cold.iss, header::syn_flags(answers));
+        let flags = header::syn_flags(answers) | self.ecn_syn_flags();
+        let stop = self.emit_bare(env, sink, self.cold.iss, flags);
         if stop == Stop::Done {
             self.hot.clear(flag::SEND_SYN);
             self.hot.snd_nxt = self.cold.iss + 1;

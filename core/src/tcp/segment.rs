@@ -24,6 +24,8 @@ pub(crate) struct Segment {
     /// Payload bytes.
     pub(crate) len: u32,
     pub(crate) timestamps: Option<(u32, u32)>,
+    /// A router marked its packet (RFC 3168, 5).
+    pub(crate) ce: bool,
 }
 
 impl Segment {
@@ -64,6 +66,7 @@ impl Segment {
             header_len,
             len: u32::try_from(total.saturating_sub(header_len)).unwrap_or(0),
             timestamps,
+            ce: false,
         })
     }
 

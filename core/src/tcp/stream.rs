@@ -25,7 +25,9 @@ const UNUSUAL: u32 = flag::SEND_SYN
     | flag::UNORDERED_ACKS
     | flag::PERSIST
     | flag::WINDOW_PROBE
-    | flag::SEND_PROBE;
+    | flag::SEND_PROBE
+    | flag::ECN_ECHO
+    | flag::ECN_CWR;
 
 /// Headers of a run, `N` bytes: Ethernet, IPv4, TCP with timestamps or without
 /// options.

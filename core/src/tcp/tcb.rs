@@ -113,6 +113,14 @@ pub(crate) mod flag {
     pub(crate) const UNORDERED_ACKS: u32 = 1 << 22;
     /// `cwnd` held data back; acknowledgements of what is in flight may open it.
     pub(crate) const CWND_LIMITED: u32 = 1 << 23;
+    /// Both sides use explicit congestion notification (RFC 3168).
+    pub(crate) const ECN: u32 = 1 << 24;
+    /// Our SYN asks for it.
+    pub(crate) const ECN_ASK: u32 = 1 << 25;
+    /// A mark arrived: every segment echoes it until the peer answers.
+    pub(crate) const ECN_ECHO: u32 = 1 << 26;
+    /// The window shrank: the next new data tells the peer.
+    pub(crate) const ECN_CWR: u32 = 1 << 27;
     /// Any recovery.
     pub(crate) const RECOVERY: u32 = FAST_RECOVERY | LOSS_RECOVERY;
 }

@@ -63,6 +63,15 @@ impl Template {
         }
     }
 
+    /// Marks the packets with an ECN codepoint (RFC 3168, 5). No change where the
+    /// template does not reach so far.
+    pub(crate) fn set_ecn(&mut self, codepoint: u8) {
+        if self.bytes[14] == 0x45 {
+            self.bytes[15] = codepoint;
+            self.ip = Sum::of(&self.bytes[14..34]).keep();
+        }
+    }
+
     /// The Ethernet header.
     pub(crate) fn link(&self) -> [u8; 14] {
         let mut link = [0; 14];

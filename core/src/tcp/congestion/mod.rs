@@ -200,6 +200,8 @@ pub(crate) struct Congestion {
     slow_start: HyStart,
     /// Acknowledgements up to here are of a time when `cwnd` was full.
     limited_until: SeqNum,
+    /// A mark shrank the window for what was in flight up to here.
+    ecn_until: SeqNum,
     /// The windows before the last reduction, to undo it; 0 when there is none.
     prior_cwnd: u32,
     prior_ssthresh: u32,
@@ -210,6 +212,7 @@ impl Congestion {
         algorithm: Algorithm::Cubic(Cubic::NEW),
         slow_start: HyStart::NEW,
         limited_until: SeqNum::new(0),
+        ecn_until: SeqNum::new(0),
         prior_cwnd: 0,
         prior_ssthresh: 0,
     };
@@ -225,6 +228,7 @@ impl Tcb<'_> {
         };
         self.cold.ssthresh = u32::MAX;
         self.cold.congestion = Congestion {
+            ecn_until: self.hot.snd_una - 1,
             algorithm: Algorithm::new(self.congestion_control()),
             ..Congestion::EMPTY
         };
@@ -287,13 +291,39 @@ impl Tcb<'_> {
     /// down to it.
     pub(crate) fn on_congestion_event(&mut self, now: Instant, event: CongestionEvent) {
         self.remember_windows();
+        if self.is_reduced_by_ecn(self.hot.snd_una) {
+            return;
+        }
         let mut window = self.window(now);
         let algorithm = &mut self.cold.congestion.algorithm;
         algorithm.on_congestion_event(&mut window, event);
         if event == CongestionEvent::Ecn {
-            window.cwnd = window.cwnd.min(window.ssthresh);
+            self.cold.congestion.ecn_until = self.hot.snd_nxt;
+            // RFC 9438, 4.6: "reduction on ECE, cwnd is at least 1 MSS".
+            window.cwnd = if window.cwnd > window.ssthresh {
+                window.ssthresh
+            } else {
+                window.mss
+            };
         }
         self.set_window(&window);
+        self.announce_reduction();
+    }
+
+    /// Whether a mark shrank the window for what `ack` acknowledges: then neither
+    /// a further mark nor a loss does (RFC 3168, 6.1.2).
+    pub(super) fn is_reduced_by_ecn(&self, ack: SeqNum) -> bool {
+        let until = self.cold.congestion.ecn_until;
+        self.hot.has(flag::ECN) && until.at_or_after(ack) && until.at_or_before(self.hot.snd_nxt)
+    }
+
+    /// RFC 3168, 6.1.2: when the window shrinks "for any reason", "the TCP sender
+    /// sets the CWR flag in the TCP header of the first new data packet sent
+    /// after the window reduction".
+    fn announce_reduction(&mut self) {
+        if self.hot.has(flag::ECN) {
+            self.hot.set(flag::ECN_CWR);
+        }
     }
 
     /// The retransmission timer fired. Called before the flags of recovery
@@ -312,6 +342,7 @@ impl Tcb<'_> {
             let mut window = self.window(now);
             self.cold.congestion.algorithm.on_timeout(&mut window);
             self.set_window(&window);
+            self.announce_reduction();
         }
         self.hot.cwnd = u32::from(self.hot.mss);
     }

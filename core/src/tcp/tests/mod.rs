@@ -2,6 +2,7 @@
 
 mod close;
 mod data;
+mod ecn;
 mod handshake;
 mod open;
 mod predict;

@@ -34,6 +34,7 @@ pub(super) struct Seg {
     check_options: bool,
     absolute_ack: bool,
     urgent: bool,
+    tos: u8,
 }
 
 /// A segment from the peer's point of view: relative numbers.
@@ -98,6 +99,22 @@ impl Seg {
             ..self
         }
     }
+    pub(super) fn ece(self) -> Self {
+        Self {
+            flags: self.flags | crate::wire::tcp::ECE,
+            ..self
+        }
+    }
+    pub(super) fn cwr(self) -> Self {
+        Self {
+            flags: self.flags | crate::wire::tcp::CWR,
+            ..self
+        }
+    }
+    /// Type of service of an injected segment's packet.
+    pub(super) fn tos(self, tos: u8) -> Self {
+        Self { tos, ..self }
+    }
     pub(super) fn no_ack(self) -> Self {
         Self {
             flags: self.flags & !ACK,
@@ -143,6 +160,7 @@ pub(super) struct Sent {
     pub(super) window: u16,
     pub(super) data: Vec<u8>,
     pub(super) options: Options,
+    pub(super) tos: u8,
 }
 
 pub(super) struct Script {
@@ -259,6 +277,7 @@ impl Script {
             window: u16::from_be_bytes([tcp[14], tcp[15]]),
             data: tcp[header..].to_vec(),
             options: Options::parse(&tcp[20..header]).unwrap(),
+            tos: bytes[15],
         });
     }
 
@@ -312,7 +331,7 @@ impl Script {
         let mut bytes = Vec::new();
         bytes.extend(OUR_MAC);
         bytes.extend(PEER_MAC);
-        bytes.extend([8, 0, 0x45, 0]);
+        bytes.extend([8, 0, 0x45, seg.tos]);
         bytes.extend(((20 + tcp.len()) as u16).to_be_bytes());
         bytes.extend([0, 0, 0x40, 0, 64, 6, 0, 0]);
         bytes.extend(PEER_IP);
@@ -426,7 +445,7 @@ impl Script {
         let timestamps = syn.options.timestamps;
         s.inject(syn.syn().no_ack());
         let answer = s.next();
-        assert_eq!(answer.flags, SYN | ACK);
+        assert_eq!(answer.flags & !crate::wire::tcp::ECE, SYN | ACK);
         s.iss = answer.seq;
         let mut last = seg().seq(1).ack(1);
         if let Some((value, _)) = timestamps {
@@ -452,7 +471,10 @@ impl Script {
         self.our_port = self.stack.tcp_local_addr(flow).unwrap().port();
         self.run();
         let syn = self.next();
-        assert_eq!(syn.flags, SYN);
+        assert_eq!(
+            syn.flags & !(crate::wire::tcp::ECE | crate::wire::tcp::CWR),
+            SYN
+        );
         self.iss = syn.seq;
         syn
     }
