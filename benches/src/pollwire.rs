@@ -272,7 +272,7 @@ impl Pair for PollwirePair {
             self.server.stack.tcp_state(flow.server).is_err(),
             "pollwire: does not close"
         );
-        if self.client.stack.flows_in_use() - self.server.stack.flows_in_use() >= CROWD {
+        if self.client.stack.time_waits() >= CROWD {
             self.advance(TIME_WAIT);
             self.round();
         }

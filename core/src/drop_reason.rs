@@ -171,8 +171,10 @@ crate::counters::named! {
         TcpNoListener = "tcp-no-listener",
         /// TCP: for no connection of ours.
         TcpNoFlow = "tcp-no-flow",
-        /// TCP: the listener's queue is full.
-        TcpListenerFull = "tcp-listener-full",
+        /// TCP: too many handshakes are under way.
+        TcpSynQueueFull = "tcp-syn-queue-full",
+        /// TCP: too many connections wait to be accepted.
+        TcpAcceptQueueFull = "tcp-accept-queue-full",
         /// TCP: all flows are in use.
         TcpNoFlowFree = "tcp-no-flow-free",
         /// TCP: no memory to keep it.
@@ -193,6 +195,8 @@ crate::counters::named! {
         TcpRstOutOfWindow = "tcp-rst-out-of-window",
         /// TCP: a RST within the window that was challenged (RFC 5961, 3).
         TcpRstChallenged = "tcp-rst-challenged",
+        /// TCP: a RST in TIME-WAIT, which ends nothing (RFC 1337).
+        TcpRstInTimeWait = "tcp-rst-in-time-wait",
         /// TCP: an old timestamp (RFC 7323, 5).
         TcpPaws = "tcp-paws",
         /// TCP: the timestamp that was agreed upon is missing (RFC 7323, 3.2).

@@ -185,6 +185,24 @@ impl FlowKey {
     }
 }
 
+impl FlowKey {
+    /// The key whose [bytes](Self::to_bytes) these are.
+    #[must_use]
+    pub(crate) fn from_bytes(bytes: &[u8; 36]) -> Self {
+        let word = |at: usize| {
+            let mut word = [0; 8];
+            word.copy_from_slice(&bytes[at..at + 8]);
+            u64::from_be_bytes(word)
+        };
+        let [.., a, b, c, d] = *bytes;
+        Self {
+            remote: [word(0), word(8)],
+            local: [word(16), word(24)],
+            ports: u32::from_be_bytes([a, b, c, d]),
+        }
+    }
+}
+
 impl fmt::Debug for FlowKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} <-> {}", self.local(), self.remote())

@@ -87,6 +87,15 @@ impl FlowTable {
         hash
     }
 
+    /// The hash of any other name.
+    pub(crate) fn hash_bytes(&self, name: &[u8; 36]) -> u32 {
+        let mut hasher = SipHasher13::new_with_keys(self.key.0, self.key.1);
+        hasher.write(name);
+        #[expect(clippy::cast_possible_truncation, reason = "32 of the 64 bits serve")]
+        let hash = hasher.finish() as u32;
+        hash
+    }
+
     #[inline]
     fn slot(&self, at: usize) -> Slot {
         self.slots

@@ -3,8 +3,11 @@
 use pollwire_rings::{Blank, FrameMemory, FramePool, Region, TakeCell};
 
 use crate::flow::Slot;
+use crate::tcp::half_open::HalfOpen;
 use crate::tcp::node::Node;
-use crate::tcp::table::{FlowSlot, heap_region};
+use crate::tcp::records::Record;
+use crate::tcp::table::{FlowSlot, RecordMemory, heap_region};
+use crate::tcp::time_wait::TimeWait;
 use crate::timer_wheel::Link;
 
 /// Memory for a stack with `FRAMES` frames of `SIZE` bytes and `FLOWS` TCP
@@ -16,7 +19,11 @@ use crate::timer_wheel::Link;
 /// static MEMORY: Memory<512, 64> = Memory::new();
 /// ```
 ///
-/// A frame costs `SIZE` + 144 bytes, a flow about 450.
+/// There are as many records of 64 bytes for connections in TIME-WAIT as flows,
+/// and as many again for handshakes of the passive side.
+///
+/// A frame costs `SIZE` + 144 bytes; a flow [`BYTES_PER_FLOW`], and its share of
+/// the records 160.
 pub struct Memory<const FRAMES: usize, const FLOWS: usize, const SIZE: usize = 2048> {
     frames: FrameMemory<FRAMES, SIZE>,
     flows: TakeCell<FlowMemory<FRAMES, FLOWS>>,
@@ -27,6 +34,10 @@ struct FlowMemory<const FRAMES: usize, const FLOWS: usize> {
     slots: [[Slot; 2]; FLOWS],
     timers: [Link; FLOWS],
     nodes: [[Node; 2]; FRAMES],
+    time_wait: [Record<TimeWait>; FLOWS],
+    time_wait_slots: [[Slot; 2]; FLOWS],
+    handshakes: [Record<HalfOpen>; FLOWS],
+    handshake_slots: [[Slot; 2]; FLOWS],
 }
 
 impl<const FRAMES: usize, const FLOWS: usize> Blank for FlowMemory<FRAMES, FLOWS> {
@@ -35,6 +46,10 @@ impl<const FRAMES: usize, const FLOWS: usize> Blank for FlowMemory<FRAMES, FLOWS
         slots: [const { [Slot::EMPTY; 2] }; FLOWS],
         timers: [const { Link::EMPTY }; FLOWS],
         nodes: [const { [Node::EMPTY, Node::EMPTY] }; FRAMES],
+        time_wait: [const { Record::unused(TimeWait::UNUSED) }; FLOWS],
+        time_wait_slots: [const { [Slot::EMPTY; 2] }; FLOWS],
+        handshakes: [const { Record::unused(HalfOpen::UNUSED) }; FLOWS],
+        handshake_slots: [const { [Slot::EMPTY; 2] }; FLOWS],
     };
 }
 
@@ -65,6 +80,14 @@ impl<const FRAMES: usize, const FLOWS: usize, const SIZE: usize> Memory<FRAMES, 
             slots: Region::from_static(flows.slots.as_flattened_mut()),
             timers: Region::from_static(&mut flows.timers),
             nodes: Region::from_static(flows.nodes.as_flattened_mut()),
+            time_wait: (
+                Region::from_static(&mut flows.time_wait),
+                Region::from_static(flows.time_wait_slots.as_flattened_mut()),
+            ),
+            handshakes: (
+                Region::from_static(&mut flows.handshakes),
+                Region::from_static(flows.handshake_slots.as_flattened_mut()),
+            ),
         })
     }
 
@@ -77,6 +100,14 @@ impl<const FRAMES: usize, const FLOWS: usize, const SIZE: usize> Memory<FRAMES, 
             slots: heap_region(FLOWS * 2, || Slot::EMPTY),
             timers: heap_region(FLOWS, || Link::EMPTY),
             nodes: heap_region(FRAMES * 2, || Node::EMPTY),
+            time_wait: (
+                heap_region(FLOWS, || Record::unused(TimeWait::UNUSED)),
+                heap_region(FLOWS * 2, || Slot::EMPTY),
+            ),
+            handshakes: (
+                heap_region(FLOWS, || Record::unused(HalfOpen::UNUSED)),
+                heap_region(FLOWS * 2, || Slot::EMPTY),
+            ),
         }
     }
 }
@@ -96,6 +127,8 @@ pub(crate) struct Parts {
     pub(crate) slots: Region<Slot>,
     pub(crate) timers: Region<Link>,
     pub(crate) nodes: Region<Node>,
+    pub(crate) time_wait: RecordMemory<TimeWait>,
+    pub(crate) handshakes: RecordMemory<HalfOpen>,
 }
 
 /// Bytes of fixed memory per flow, buffers aside: its state and key, two table

@@ -6,8 +6,10 @@
 
 mod expected;
 mod input;
+mod listen;
 mod memory;
 mod tcp;
+mod time_wait;
 
 use core::fmt;
 use core::net::IpAddr;
@@ -165,7 +167,14 @@ impl Stack {
         Self {
             iface: Interface::new(caps, config),
             flows: FlowTable::new(parts.slots, flow_key),
-            tcp: Tcp::new(parts.flows, parts.nodes, secrets),
+            tcp: Tcp::new(
+                parts.flows,
+                parts.nodes,
+                parts.time_wait,
+                parts.handshakes,
+                flow_key,
+                secrets,
+            ),
             udp: Udp::new(flow_key),
             icmp: Icmp::new(),
             reassembly: Reassembly::new(parts.pool.capacity()),
@@ -210,10 +219,24 @@ impl Stack {
         &self.counters
     }
 
-    /// TCP flows in use, those in TIME-WAIT included.
+    /// TCP flows in use: connections open, being opened from this side, or
+    /// being closed. Those in TIME-WAIT, and handshakes of the passive side,
+    /// have records of their own.
     #[must_use]
     pub fn flows_in_use(&self) -> usize {
         self.tcp.in_use()
+    }
+
+    /// Connections in TIME-WAIT.
+    #[must_use]
+    pub fn time_waits(&self) -> usize {
+        self.tcp.time_wait.len()
+    }
+
+    /// Handshakes of the passive side that are under way.
+    #[must_use]
+    pub fn handshakes(&self) -> usize {
+        self.tcp.handshakes.len()
     }
 
     /// Random numbers from the boot's seed, for the application's own needs.
@@ -237,6 +260,11 @@ impl Stack {
         if self.timers.next_deadline().is_some_and(|at| at <= now) {
             self.tcp_expire(now);
         }
+        if self.tcp.records_due().is_some_and(|at| at <= now) {
+            self.expire_handshakes(now);
+            self.expire_time_wait(now);
+            self.tcp.find_due(now);
+        }
         if self.iface.deadline().is_some_and(|at| at <= now) {
             self.iface_expire(now);
         }
@@ -252,7 +280,7 @@ impl Stack {
         if self.tcp.any_touched() || !self.outbox.is_empty() {
             return Some(self.now);
         }
-        let flows = self.timers.next_deadline();
+        let flows = earlier(self.timers.next_deadline(), self.tcp.records_due());
         let neighbours = self.iface.deadline();
         let fragments = self.reassembly.deadline();
         earlier(earlier(flows, neighbours), fragments)

@@ -14,7 +14,7 @@ use crate::tcp::segment::{MIN_HEADER, Segment};
 use crate::tcp::seq::SeqNum;
 use crate::tcp::tcb::{Tcb, TcpState, flag};
 use crate::tcp::template::Template;
-use crate::tcp::{Env, TcpOptions};
+use crate::tcp::{Env, TcpOptions, half_open, listen, records};
 use crate::wire::tcp::{ACK, RST};
 use crate::{ConnError, Counter, DropReason, FlowKey};
 
@@ -52,8 +52,8 @@ impl Stack {
         }
         self.counters.inc(Counter::TcpSegmentsIn);
         match self.find_flow(&key) {
-            Some(index) => self.on_flow_segment(now, ip, index, &key, &seg, frame),
-            None => self.on_stray_segment(now, ip, &key, &seg, &frame),
+            Some(index) => self.on_flow_segment(now, index, &seg, frame),
+            None => self.on_stray_segment(now, ip, &key, &seg, frame),
         }
     }
 
@@ -110,16 +110,10 @@ impl Stack {
     fn on_flow_segment(
         &mut self,
         now: Instant,
-        ip: &IpMeta,
         index: u32,
-        key: &FlowKey,
         seg: &Segment,
         frame: FrameBuf,
     ) -> Result<(), DropReason> {
-        if seg.is_syn() && self.may_reuse_time_wait(index, seg) {
-            self.end_flow(index, None);
-            return self.on_stray_segment(now, ip, key, seg, &frame);
-        }
         let Some((mut tcb, mut env)) = self.flow(now, index) else {
             return Err(DropReason::TcpNoFlow);
         };
@@ -130,7 +124,7 @@ impl Stack {
 
     /// Does what an outcome asks for.
     #[inline]
-    fn apply_outcome(
+    pub(super) fn apply_outcome(
         &mut self,
         now: Instant,
         index: u32,
@@ -139,7 +133,7 @@ impl Stack {
         match outcome {
             Outcome::Keep => {}
             Outcome::Established => return self.on_established(now, index),
-            Outcome::TimeWait => self.tcp.link_time_wait(index),
+            Outcome::TimeWait => self.enter_time_wait(now, index),
             Outcome::Ended(error) => self.end_flow(index, error),
             Outcome::Reject(seq) => self.send_reset_of(now, index, seq),
             Outcome::ResetPeer(seq, error) => {
@@ -164,7 +158,6 @@ impl Stack {
         let Some(listener) = self.tcp.listeners.get_mut(owner as usize) else {
             return Ok(());
         };
-        listener.half_open = listener.half_open.saturating_sub(1);
         if listener.open && listener.push(index) {
             if let Some(cold) = self.tcp.cold_mut(index) {
                 cold.listener = owner + 1;
@@ -178,45 +171,40 @@ impl Stack {
             .unwrap_or_default();
         self.send_reset_of(now, index, seq);
         self.end_flow(index, Some(ConnError::Aborted));
-        Err(DropReason::TcpListenerFull)
+        Err(DropReason::TcpAcceptQueueFull)
     }
 
-    /// RFC 6191 and RFC 9293, 3.10.7.4: a SYN may reopen a connection in
-    /// TIME-WAIT when it is sure to be newer.
-    fn may_reuse_time_wait(&self, index: u32, seg: &Segment) -> bool {
-        let Some(hot) = self.tcp.hot(index) else {
-            return false;
-        };
-        let newer = match (seg.timestamps, hot.has(flag::TIMESTAMPS)) {
-            (Some((value, _)), true) => value.wrapping_sub(hot.ts_recent).cast_signed() > 0,
-            _ => false,
-        };
-        hot.state == TcpState::TimeWait && (newer || seg.seq.after(hot.rcv_nxt))
-    }
-
-    /// A segment for no flow: a listener's SYN, or to be refused.
+    /// A segment for no flow: for a record, a listener's SYN, or to be refused.
+    #[inline(never)]
     fn on_stray_segment(
         &mut self,
         now: Instant,
         ip: &IpMeta,
         key: &FlowKey,
         seg: &Segment,
-        frame: &FrameBuf,
+        frame: FrameBuf,
     ) -> Result<(), DropReason> {
         if ip.broadcast {
             return Err(DropReason::TcpNotUnicast);
         }
+        let listener = listen::find(&self.tcp.listeners, key.local());
+        if let Some(listener) = listener
+            && let Some(index) = self.tcp.handshakes.find(&half_open::name_of(key, listener))
+        {
+            return self.on_handshake_segment(now, key, index, seg, frame);
+        }
+        let mut least = None;
+        if let Some(index) = self.tcp.time_wait.find(&records::name_of(key)) {
+            least = self.on_time_wait_segment(now, key, index, seg)?;
+            if least.is_none() {
+                return Ok(());
+            }
+        }
         if seg.has(RST) {
             return Err(DropReason::TcpNoFlow);
         }
-        let local = key.local();
-        let listener = self
-            .tcp
-            .listeners
-            .iter()
-            .position(|listener| listener.matches(local));
         match listener {
-            Some(listener) if seg.is_syn() => self.on_syn(now, key, listener, seg, frame),
+            Some(listener) if seg.is_syn() => self.on_syn(now, key, listener, seg, &frame, least),
             _ => {
                 self.refuse(now, key, seg);
                 Err(if listener.is_some() {
@@ -228,78 +216,35 @@ impl Stack {
         }
     }
 
-    /// RFC 9293, 3.10.7.2, third: check for a SYN.
-    fn on_syn(
-        &mut self,
-        now: Instant,
-        key: &FlowKey,
-        listener: usize,
-        seg: &Segment,
-        frame: &FrameBuf,
-    ) -> Result<(), DropReason> {
-        let Some(owner) = self.tcp.listeners.get_mut(listener) else {
-            return Err(DropReason::TcpNoListener);
-        };
-        if !owner.has_room() {
-            return Err(DropReason::TcpListenerFull);
-        }
-        let options = owner.options.tcp;
-        if self.pool.available() < self.pool.capacity() / 8 {
-            return Err(DropReason::TcpNoMemory);
-        }
-        let index = self
-            .open_flow(now, *key, &options)
-            .ok_or(DropReason::TcpNoFlowFree)?;
-        let Some(mut tcb) = self.tcp.tcb(index) else {
-            return Err(DropReason::TcpNoFlow);
-        };
-        tcb.hot.state = TcpState::SynReceived;
-        tcb.cold.listener = u32::try_from(listener).unwrap_or(u32::MAX - 1) + 1;
-        tcb.hot.set(flag::EMBRYO);
-        tcb.hot.snd_wnd = u32::from(seg.window);
-        tcb.hot.snd_wl1 = seg.seq;
-        tcb.negotiate(
-            seg,
-            frame.get(MIN_HEADER..seg.header_len).unwrap_or_default(),
-            now,
-        );
-        if let Some(owner) = self.tcp.listeners.get_mut(listener) {
-            owner.half_open += 1;
-        }
-        self.tcp.touch(index);
-        Ok(())
-    }
-
     /// A slot, filed under its key, with first values.
     pub(crate) fn open_flow(
         &mut self,
         now: Instant,
         key: FlowKey,
         options: &TcpOptions,
+        iss: SeqNum,
     ) -> Option<u32> {
-        if !self.tcp.has_free() {
-            // The oldest TIME-WAIT gives way: it has waited longest.
-            let oldest = self.tcp.time_wait.head.checked_sub(1)?;
-            self.counters.inc(Counter::TcpTimeWaitRecycled);
-            self.end_flow(oldest, None);
-        }
         let hash = self.flows.hash(&key);
         let index = self.tcp.alloc(key)?;
         if !self.flows.insert(hash, index) {
             self.tcp.release(index);
             return None;
         }
-        let iss = self.tcp.secrets.isn(now, &key);
         let ts_offset = self.tcp.secrets.timestamp_offset(&key);
+        let mss = self.mss_of(&key);
+        self.tcp.tcb(index)?.init(options, iss, ts_offset, mss, now);
+        Some(index)
+    }
+
+    /// The largest segment that this host takes.
+    pub(super) fn mss_of(&self, key: &FlowKey) -> u16 {
         let headers = if key.is_v4() { 40 } else { 60 };
         let mss = self.iface.caps().mtu.saturating_sub(headers).max(88);
         let frame = self
             .pool
             .frame_size()
             .saturating_sub(pollwire_rings::HEADROOM);
-        let mss = mss.min(u16::try_from(frame).unwrap_or(u16::MAX));
-        self.tcp.tcb(index)?.init(options, iss, ts_offset, mss, now);
-        Some(index)
+        mss.min(u16::try_from(frame).unwrap_or(u16::MAX))
     }
 
     /// Ends a flow: off the table at once; the slot goes when no handle is left.
@@ -315,11 +260,7 @@ impl Stack {
         };
         if let Some(owner) = tcb.cold.listener.checked_sub(1) {
             tcb.cold.listener = 0;
-            let handshaking = tcb.hot.state == TcpState::SynReceived;
             if let Some(listener) = self.tcp.listeners.get_mut(owner as usize) {
-                if handshaking {
-                    listener.half_open = listener.half_open.saturating_sub(1);
-                }
                 listener.accepted.retain(|&waiting| waiting != index);
             }
             self.tcp.release(index);
@@ -338,19 +279,10 @@ impl Stack {
         }
         tcb.wake_reader();
         tcb.wake_writer();
-        if tcb.hot.state == TcpState::TimeWait {
-            self.leave_time_wait(index);
-        }
-        if let Some(tcb) = self.tcp.tcb(index) {
-            tcb.hot.state = TcpState::Closed;
-            tcb.hot.rtx_at = Instant::ZERO;
-            tcb.hot.ack_at = Instant::ZERO;
-            tcb.cold.misc_at = Instant::ZERO;
-        }
-    }
-
-    fn leave_time_wait(&mut self, index: u32) {
-        self.tcp.unlink_time_wait(index);
+        tcb.hot.state = TcpState::Closed;
+        tcb.hot.rtx_at = Instant::ZERO;
+        tcb.hot.ack_at = Instant::ZERO;
+        tcb.cold.misc_at = Instant::ZERO;
     }
 
     /// RST for a segment of a flow that exists.
@@ -371,10 +303,13 @@ impl Stack {
         }
     }
 
-    fn send_reset(&mut self, now: Instant, key: &FlowKey, seq: SeqNum, ack: Option<SeqNum>) {
-        let Some(mut frame) = self.pool.alloc() else {
-            return;
-        };
+    pub(super) fn send_reset(
+        &mut self,
+        now: Instant,
+        key: &FlowKey,
+        seq: SeqNum,
+        ack: Option<SeqNum>,
+    ) {
         let fields = HeaderFields {
             seq,
             ack: ack.unwrap_or_default(),
@@ -383,14 +318,30 @@ impl Stack {
             timestamps: None,
             ecn: 0,
         };
-        if let Some(out) = frame.push_back(MIN_HEADER) {
-            header::write_tcp(out, key, &fields, &[]);
-            let check = header::pseudo_sum(key, MIN_HEADER).add_bytes(out).finish();
+        self.counters.inc(Counter::TcpResetsOut);
+        self.send_control(now, key, &fields, &[]);
+    }
+
+    /// Sends a segment without payload that no flow's output sends.
+    pub(super) fn send_control(
+        &mut self,
+        now: Instant,
+        key: &FlowKey,
+        fields: &HeaderFields,
+        options: &[u8],
+    ) {
+        let Some(mut frame) = self.pool.alloc() else {
+            self.counters.inc(Counter::NoFrame);
+            return;
+        };
+        if let Some(out) = frame.push_back(MIN_HEADER + options.len()) {
+            header::write_tcp(out, key, fields, options);
+            let check = header::pseudo_sum(key, out.len()).add_bytes(out).finish();
             if let Some(field) = out.get_mut(16..18) {
                 field.copy_from_slice(&check.to_be_bytes());
             }
         }
-        self.counters.inc(Counter::TcpResetsOut);
+        self.counters.inc(Counter::TcpSegmentsOut);
         self.send_segment(now, key, frame, None);
     }
 

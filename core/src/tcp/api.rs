@@ -177,12 +177,8 @@ impl Stack {
         }
         // The slot may serve another listener soon: no handshake of this one
         // may reach that.
-        let owner = id.index + 1;
-        for index in 0..self.tcp.len() {
-            let half_open = self.tcp.cold(index);
-            if half_open.is_some_and(|cold| cold.listener == owner) {
-                self.reset_and_end(index, ConnError::Aborted);
-            }
+        if let Ok(listener) = u16::try_from(id.index) {
+            self.reset_handshakes(listener);
         }
         if let Some(waker) = waker {
             waker.wake();
@@ -217,15 +213,16 @@ impl Stack {
             0 => self.ephemeral_key(source, remote)?,
             port => {
                 let key = FlowKey::new(SocketAddr::new(source, port), remote);
-                if self.find_flow(&key).is_some() {
+                if self.find_flow(&key).is_some() || self.in_time_wait(&key) {
                     return Err(Misuse::AddressInUse);
                 }
                 key
             }
         };
         let now = self.now();
+        let iss = self.tcp.secrets.isn(now, &key);
         let index = self
-            .open_flow(now, key, &options)
+            .open_flow(now, key, &options, iss)
             .ok_or(Misuse::NoFlowFree)?;
         let tcb = self.tcp.tcb(index).ok_or(Misuse::NoFlowFree)?;
         tcb.hot.state = TcpState::SynSent;
@@ -240,7 +237,7 @@ impl Stack {
         for _ in 0..PORT_TRIES {
             let port = self.random_port();
             let key = FlowKey::new(SocketAddr::new(source, port), remote);
-            if self.find_flow(&key).is_none() {
+            if self.find_flow(&key).is_none() && !self.in_time_wait(&key) {
                 return Ok(key);
             }
         }
@@ -382,7 +379,7 @@ impl Stack {
         let (tcb, _) = self.tcb_env(id)?;
         match (tcb.cold.error, tcb.hot.state) {
             (Some(error), _) => Err(error.into()),
-            (None, TcpState::Closed | TcpState::TimeWait) => Ok(()),
+            (None, TcpState::Closed) => Ok(()),
             _ => Err(Error::WouldBlock),
         }
     }
@@ -424,7 +421,7 @@ impl Stack {
             TcpState::SynSent => return self.end_flow(id.index, None),
             _ if unread => return self.reset_and_end(id.index, ConnError::Aborted),
             TcpState::FinWait2 => {
-                tcb.cold.misc_at = env.now.plus_nanos(super::input::TIME_WAIT_NANOS);
+                tcb.cold.misc_at = env.now.plus_nanos(super::input::FIN_WAIT_2_NANOS);
             }
             _ => {}
         }
@@ -443,7 +440,7 @@ impl Stack {
         tcb.hot.clear(flag::OWNED);
         match tcb.hot.state {
             TcpState::Closed => self.tcp.release(id.index),
-            TcpState::SynSent | TcpState::TimeWait => self.end_flow(id.index, None),
+            TcpState::SynSent => self.end_flow(id.index, None),
             _ => self.reset_and_end(id.index, ConnError::Aborted),
         }
     }
@@ -502,7 +499,16 @@ impl Stack {
     /// # Errors
     /// [`Misuse::StaleHandle`].
     pub fn tcp_state(&mut self, id: FlowId) -> Result<TcpState, Misuse> {
-        self.tcb_env(id).map(|(tcb, _)| tcb.hot.state)
+        let (tcb, _) = self.tcb_env(id)?;
+        if !tcb.hot.has(flag::TIME_WAIT) {
+            return Ok(tcb.hot.state);
+        }
+        let key = *tcb.key;
+        Ok(if self.in_time_wait(&key) {
+            TcpState::TimeWait
+        } else {
+            TcpState::Closed
+        })
     }
 
     /// Payload bytes that a full segment to the peer carries, options

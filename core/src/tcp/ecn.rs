@@ -79,6 +79,11 @@ impl Tcb<'_> {
             (0, bits) => bits == ECE | CWR,
             (_, bits) => bits == ECE && self.hot.has(flag::ECN_ASK),
         };
+        self.agree_ecn(agreed);
+    }
+
+    /// Both ends agree, as far as this one is willing to, or neither uses it.
+    pub(super) fn agree_ecn(&mut self, agreed: bool) {
         if !agreed {
             self.hot.clear(flag::ECN);
         }

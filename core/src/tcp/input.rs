@@ -27,11 +27,10 @@ pub(crate) enum Outcome {
     Reject(SeqNum),
 }
 
-/// TIME-WAIT lasts 2 MSL; MSL is 30 seconds, as in Linux (RFC 9293, 3.4.2
-/// takes 2 minutes and lets implementations choose).
-pub(crate) const TIME_WAIT_NANOS: u64 = 60_000_000_000;
 /// FIN-WAIT-2 of a flow that nobody holds any more.
-const FIN_WAIT_2_NANOS: u64 = 60_000_000_000;
+pub(crate) const FIN_WAIT_2_NANOS: u64 = 60_000_000_000;
+/// A first sample of one second makes an RTO of three (RFC 6298, 2.2).
+const AFTER_LOST_SYN_US: u64 = 1_000_000;
 /// At most one challenge ACK per flow in this time (RFC 5961, 7).
 const CHALLENGE_NANOS: u64 = 500_000_000;
 /// `ts_recent` is void after 24 days (RFC 7323, 5.5).
@@ -151,9 +150,6 @@ impl Tcb<'_> {
         // "If an incoming segment is not acceptable, an acknowledgment should be
         // sent in reply". Data is answered each time (the peer lost our ACK);
         // bare ACKs at a bounded rate, so that two confused ends do not loop.
-        if self.hot.state == TcpState::TimeWait && seg.has(FIN) {
-            self.cold.misc_at = env.now.plus_nanos(TIME_WAIT_NANOS);
-        }
         if seg.seq_len() > 0 && !seg.has(SYN) {
             self.ack_now()
         } else {
@@ -176,7 +172,7 @@ impl Tcb<'_> {
             }
             let error = match self.hot.state {
                 TcpState::SynReceived if self.cold.listener == 0 => Some(ConnError::Refused),
-                TcpState::Closing | TcpState::LastAck | TcpState::TimeWait => None,
+                TcpState::Closing | TcpState::LastAck => None,
                 _ => Some(ConnError::Reset),
             };
             return Ok(Outcome::Ended(error));
@@ -239,6 +235,10 @@ impl Tcb<'_> {
             self.hot
                 .rtt
                 .sample(env.now.nanos_since(self.cold.stuck_since) / 1000);
+        } else if !first_try {
+            // RFC 6298, 5.7: after the loss of a SYN "the RTO MUST be
+            // re-initialized to 3 seconds when data transmission begins".
+            self.hot.rtt.sample(AFTER_LOST_SYN_US);
         }
         self.hot.rtt.backoff = 0;
         self.hot.rtx_at = Instant::ZERO;
@@ -299,16 +299,14 @@ impl Tcb<'_> {
                 self.wake_writer();
                 None
             }
-            TcpState::Closing => Some(self.enter_time_wait(env)),
+            TcpState::Closing => Some(self.enter_time_wait()),
             TcpState::LastAck => Some(Outcome::Ended(None)),
             _ => None,
         }
     }
 
-    pub(crate) fn enter_time_wait(&mut self, env: &mut Env<'_>) -> Outcome {
+    fn enter_time_wait(&mut self) -> Outcome {
         self.hot.state = TcpState::TimeWait;
-        self.hot.rtx_at = Instant::ZERO;
-        self.cold.misc_at = env.now.plus_nanos(TIME_WAIT_NANOS);
         self.wake_reader();
         self.wake_writer();
         Outcome::TimeWait
@@ -320,9 +318,6 @@ impl Tcb<'_> {
         let mut fin = seg.has(FIN);
         let mut len = seg.len;
         if !self.hot.state.can_receive() {
-            if self.hot.state == TcpState::TimeWait && fin {
-                self.cold.misc_at = env.now.plus_nanos(TIME_WAIT_NANOS);
-            }
             self.ack_now();
             return Err(DropReason::TcpAfterFin);
         }
@@ -349,7 +344,7 @@ impl Tcb<'_> {
             }
         }
         if fin && fin_at == self.hot.rcv_nxt {
-            return Ok(self.on_fin(env));
+            return Ok(self.on_fin());
         }
         if fin {
             self.ack_now();
@@ -391,16 +386,16 @@ impl Tcb<'_> {
     }
 
     /// RFC 9293, 3.10.7.4, eighth: check the FIN bit.
-    fn on_fin(&mut self, env: &mut Env<'_>) -> Outcome {
+    fn on_fin(&mut self) -> Outcome {
         self.hot.rcv_nxt += 1;
         self.hot.rcv_adv = self.hot.rcv_adv.later(self.hot.rcv_nxt);
         self.ack_now();
         self.wake_reader();
         match self.hot.state {
             TcpState::Established => self.hot.state = TcpState::CloseWait,
-            TcpState::FinWait1 if self.hot.fin_acked() => return self.enter_time_wait(env),
+            TcpState::FinWait1 if self.hot.fin_acked() => return self.enter_time_wait(),
             TcpState::FinWait1 => self.hot.state = TcpState::Closing,
-            TcpState::FinWait2 => return self.enter_time_wait(env),
+            TcpState::FinWait2 => return self.enter_time_wait(),
             _ => {}
         }
         self.wake_writer();

@@ -12,26 +12,32 @@
 //! | [`stream`] | runs of plain segments: the fast path out |
 //! | [`output`], [`emit`], [`header`], [`template`] | what a connection sends, and how it leaves |
 //! | [`timer`] | what happens when its timers fire |
-//! | [`listen`] | listeners, handshakes of the passive side |
+//! | [`listen`] | listeners |
 //! | [`table`] | all flows of a stack |
+//! | [`records`] | compact records in place of flows |
+//! | [`half_open`], [`time_wait`] | what such a record is before and after |
+//! | [`challenge`] | how many challenge ACKs go out |
 //! | [`api`], [`transfer`], [`info`] | what applications call |
 
 pub(crate) mod ack;
 mod api;
+pub(crate) mod challenge;
 pub(crate) mod congestion;
 pub(crate) mod ecn;
 pub(crate) mod emit;
+pub(crate) mod half_open;
 pub(crate) mod header;
 mod info;
 pub(crate) mod input;
 pub(crate) mod isn;
 pub(crate) mod listen;
 pub(crate) mod node;
-mod open;
+pub(crate) mod open;
 mod options;
 pub(crate) mod output;
 pub(crate) mod predict;
 pub(crate) mod receive;
+pub(crate) mod records;
 pub(crate) mod recovery;
 pub(crate) mod rtt;
 pub(crate) mod segment;
@@ -40,6 +46,7 @@ mod stream;
 pub(crate) mod table;
 pub(crate) mod tcb;
 pub(crate) mod template;
+pub(crate) mod time_wait;
 pub(crate) mod timer;
 mod transfer;
 

@@ -3,12 +3,14 @@
 use pollwire_rings::{FrameBuf, Instant};
 
 use super::Env;
+use super::ecn::Ecn;
+use super::half_open::HalfOpen;
 use super::input::Outcome;
 use super::options::{Handshake, TcpOptions};
 use super::segment::{MIN_HEADER, Segment};
 use super::seq::SeqNum;
 use super::tcb::{Tcb, TcpState, flag};
-use crate::wire::tcp::{self as wire, ACK, RST, SYN};
+use crate::wire::tcp::{self as wire, ACK, CWR, ECE, RST, SYN};
 use crate::{ConnError, DropReason};
 
 /// RFC 9293, 3.7.1: "If an MSS Option is not received at connection setup, TCP
@@ -46,7 +48,7 @@ impl Tcb<'_> {
         self.cold.heard_at = now;
         self.cold.quick_acks = QUICK_ACKS;
         self.apply(options);
-        self.choose_scale(options.handshake.window_scale);
+        self.choose_scale(options);
         self.init_congestion();
         self.hot.set(flag::SEND_SYN);
     }
@@ -54,8 +56,7 @@ impl Tcb<'_> {
     /// Notes what our SYN may offer: until the peer's SYN is here, the flags say
     /// what this side is willing to do.
     fn offer(&mut self, handshake: &Handshake) {
-        let most = handshake.max_segment.unwrap_or(u16::MAX);
-        self.cold.our_mss = self.cold.our_mss.min(most.max(LEAST_OWN_MSS));
+        self.cold.our_mss = own_mss(handshake, self.cold.our_mss);
         self.hot.mss = self.hot.mss.min(self.cold.our_mss);
         self.cold.initial_window = handshake.initial_window.map_or(0, |count| count.max(1));
         self.offer_ecn(handshake.ecn);
@@ -68,11 +69,8 @@ impl Tcb<'_> {
         }
     }
 
-    fn choose_scale(&mut self, wanted: Option<u8>) {
-        self.hot.rcv_scale = match wanted {
-            Some(shift) => shift.min(14),
-            None => scale_for(self.cold.rcv_limit),
-        };
+    fn choose_scale(&mut self, options: &TcpOptions) {
+        self.hot.rcv_scale = scale_of(options);
         // No more than a window can express.
         let most = u32::from(u16::MAX) << self.hot.rcv_scale;
         self.cold.rcv_limit = self.cold.rcv_limit.min(most);
@@ -89,7 +87,7 @@ impl Tcb<'_> {
         };
         self.cold.keepalive_ms = millis(options.keepalive, 1000);
         self.cold.user_timeout_ms = millis(options.user_timeout, 1);
-        self.cold.rcv_limit = options.recv_buffer.clamp(2048, 1 << 30);
+        self.cold.rcv_limit = receive_limit(options);
         self.cold.snd_limit = options.send_buffer.clamp(2048, 1 << 30);
         self.set_congestion_control(options.congestion);
         self.hot.clear(flag::NODELAY);
@@ -98,28 +96,29 @@ impl Tcb<'_> {
         }
     }
 
-    /// Takes the options of the peer's SYN.
+    /// Takes what the peer's SYN, `seg`, and ours agree on.
     pub(crate) fn negotiate(&mut self, seg: &Segment, options: &[u8], now: Instant) {
+        let offer = Offer::parse(seg, options, self.key.is_v4());
+        self.accept(&offer, seg.seq, now);
+        self.negotiate_ecn(seg);
+    }
+
+    /// The same, of a SYN with sequence number `irs` that was parsed before.
+    pub(crate) fn accept(&mut self, offer: &Offer, irs: SeqNum, now: Instant) {
         let our_mss = self.cold.our_mss;
-        let parsed = wire::TcpOptions::parse(options).unwrap_or_default();
-        let default = DEFAULT_MSS[usize::from(!self.key.is_v4())];
-        self.cold.peer_mss = parsed.mss.unwrap_or(default).max(MIN_MSS);
-        match parsed.timestamps {
-            Some((value, _)) if self.hot.has(flag::TIMESTAMPS) => {
+        self.cold.peer_mss = offer.mss;
+        match offer.timestamp {
+            Some(value) if self.hot.has(flag::TIMESTAMPS) => {
                 self.hot.ts_recent = value;
                 self.cold.ts_recent_at = now;
             }
             _ => self.hot.clear(flag::TIMESTAMPS),
         }
-        self.negotiate_ecn(seg);
-        if !parsed.sack_permitted {
+        if !offer.sack {
             self.hot.clear(flag::SACK);
         }
-        match parsed.wscale {
-            // RFC 7323, 2.3: a shift over 14 is taken as 14.
-            Some(shift) => {
-                self.hot.snd_scale = shift.min(14);
-            }
+        match offer.scale {
+            Some(shift) => self.hot.snd_scale = shift,
             None => {
                 self.hot.clear(flag::SCALE);
                 self.hot.snd_scale = 0;
@@ -127,14 +126,31 @@ impl Tcb<'_> {
                 self.cold.rcv_limit = self.cold.rcv_limit.min(u32::from(u16::MAX));
             }
         }
-        self.cold.irs = seg.seq;
-        self.hot.rcv_nxt = seg.seq + 1;
+        self.cold.irs = irs;
+        self.hot.rcv_nxt = irs + 1;
         self.hot.rcv_adv = self.hot.rcv_nxt;
         self.hot.last_ack_sent = self.hot.rcv_nxt;
         let taken = u16::try_from(self.hot.option_bytes()).unwrap_or(0);
         self.hot.mss = self.cold.peer_mss.min(our_mss).max(MIN_MSS) - taken;
         self.hot.rcv_mss = our_mss.min(1460) - taken;
         self.init_congestion();
+    }
+
+    /// Takes over from the record of a handshake whose SYN-ACK offered
+    /// `window`.
+    pub(crate) fn resume(&mut self, record: &HalfOpen, window: u16, now: Instant) {
+        let offer = record.offer();
+        self.accept(&offer, record.irs, now);
+        self.agree_ecn(offer.ecn);
+        self.hot.rcv_scale = record.our_scale().unwrap_or(0);
+        self.hot.rcv_adv = self.hot.rcv_nxt + u32::from(window);
+        self.hot.snd_nxt = record.iss + 1;
+        self.hot.state = TcpState::SynReceived;
+        self.hot.clear(flag::SEND_SYN);
+        self.hot.set(flag::EMBRYO);
+        self.hot.rtt.backoff = record.tries();
+        let waited = record.nanos_since_sent(now);
+        self.cold.stuck_since = Instant::from_nanos(now.as_nanos().saturating_sub(waited));
     }
 
     /// RFC 9293, 3.10.7.3: SYN-SENT.
@@ -179,6 +195,71 @@ impl Tcb<'_> {
         self.hot.set(flag::SEND_SYN);
         Ok(Outcome::Keep)
     }
+}
+
+/// What a SYN offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Offer {
+    /// The largest segment that its sender takes.
+    pub(crate) mss: u16,
+    /// Its window scale, 14 at the most.
+    pub(crate) scale: Option<u8>,
+    pub(crate) sack: bool,
+    /// The value of its timestamp.
+    pub(crate) timestamp: Option<u32>,
+    /// It asks for explicit congestion notification (RFC 3168, 6.1.1).
+    pub(crate) ecn: bool,
+}
+
+impl Offer {
+    /// The offer of a SYN with these options; options that lead nowhere offer
+    /// nothing.
+    pub(crate) fn parse(syn: &Segment, options: &[u8], is_v4: bool) -> Self {
+        let parsed = wire::TcpOptions::parse(options).unwrap_or_default();
+        let default = DEFAULT_MSS[usize::from(!is_v4)];
+        Self {
+            mss: parsed.mss.unwrap_or(default).max(MIN_MSS),
+            // RFC 7323, 2.3: a shift over 14 is taken as 14.
+            scale: parsed.wscale.map(|shift| shift.min(14)),
+            sack: parsed.sack_permitted,
+            timestamp: parsed.timestamps.map(|(value, _)| value),
+            ecn: syn.flags & (ECE | CWR) == ECE | CWR,
+        }
+    }
+
+    /// The part of it that this side is willing to do.
+    pub(crate) fn within(self, ours: &Handshake) -> Self {
+        Self {
+            sack: self.sack && ours.sack,
+            timestamp: self.timestamp.filter(|_| ours.timestamps),
+            ecn: self.ecn && ours.ecn != Ecn::Off,
+            ..self
+        }
+    }
+}
+
+/// The segment size that is announced on a link that carries `mss`.
+pub(crate) fn own_mss(handshake: &Handshake, mss: u16) -> u16 {
+    let most = handshake.max_segment.unwrap_or(u16::MAX);
+    mss.min(most.max(LEAST_OWN_MSS))
+}
+
+/// The window scale that is offered with `options`.
+pub(crate) fn scale_of(options: &TcpOptions) -> u8 {
+    match options.handshake.window_scale {
+        Some(shift) => shift.min(14),
+        None => scale_for(receive_limit(options)),
+    }
+}
+
+/// The window of a SYN that answers: unscaled (RFC 7323, 2.2).
+pub(crate) fn syn_window(options: &TcpOptions) -> u16 {
+    u16::try_from(receive_limit(options)).unwrap_or(u16::MAX)
+}
+
+/// Payload bytes that may wait to be read.
+fn receive_limit(options: &TcpOptions) -> u32 {
+    options.recv_buffer.clamp(2048, 1 << 30)
 }
 
 /// The smallest window scale that can express `limit` (RFC 7323, 2.2).

@@ -6,12 +6,20 @@ use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 use pollwire_rings::{FrameBuf, FramePool, Instant, Region};
 
+use super::challenge::ChallengeLimit;
+use super::half_open::{HalfOpen, STEPS};
 use super::isn::Secrets;
 use super::listen::Listener;
 use super::node::{Node, Nodes};
-use super::tcb::{Cold, Hot, ListLinks, Tcb, TcpState, flag};
+use super::records::{Record, Records};
+use super::tcb::{Cold, Hot, Tcb, flag};
+use super::time_wait::TimeWait;
 use super::{Env, MAX_REST};
+use crate::flow::Slot;
 use crate::{Counters, FlowKey};
+
+/// Later than everything.
+const NEVER: Instant = Instant::from_nanos(u64::MAX);
 
 /// A connection. Stale once its handle was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,12 +62,15 @@ impl FlowSlot {
     }
 }
 
-/// A list of flows, linked through [`Cold::list`] (index + 1, 0 for none).
+/// A list of flows (index + 1, 0 for none).
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct FlowList {
-    pub(crate) head: u32,
-    pub(crate) tail: u32,
+struct FlowList {
+    head: u32,
+    tail: u32,
 }
+
+/// Records and the slots of the hash table that finds them.
+pub(crate) type RecordMemory<T> = (Region<Record<T>>, Region<Slot>);
 
 /// The slots of all flows and what links them.
 pub(crate) struct Tcp {
@@ -71,17 +82,27 @@ pub(crate) struct Tcp {
     pub(crate) last: u32,
     /// Flows that output must look at, linked through `Hot::next_touched`.
     touched: FlowList,
-    /// Closed slots, linked through `Cold::list`.
+    /// Closed slots, linked through `Cold::next_free`.
     free: u32,
     /// Slots from here on were never used.
     fresh: u32,
     in_use: u32,
-    /// Flows in TIME-WAIT, oldest first.
-    pub(crate) time_wait: FlowList,
+    pub(crate) time_wait: Records<TimeWait, 1>,
+    pub(crate) handshakes: Records<HalfOpen, STEPS>,
+    pub(crate) challenges: ChallengeLimit,
+    /// No record is due before this.
+    records_due: Instant,
 }
 
 impl Tcp {
-    pub(crate) fn new(slots: Region<FlowSlot>, nodes: Region<Node>, secrets: Secrets) -> Self {
+    pub(crate) fn new(
+        slots: Region<FlowSlot>,
+        nodes: Region<Node>,
+        time_wait: RecordMemory<TimeWait>,
+        handshakes: RecordMemory<HalfOpen>,
+        hash_key: (u64, u64),
+        secrets: Secrets,
+    ) -> Self {
         Self {
             slots,
             nodes: Nodes::new(nodes),
@@ -92,8 +113,36 @@ impl Tcp {
             free: 0,
             fresh: 0,
             in_use: 0,
-            time_wait: FlowList::default(),
+            time_wait: Records::new(time_wait.0, time_wait.1, hash_key),
+            handshakes: Records::new(handshakes.0, handshakes.1, hash_key),
+            challenges: ChallengeLimit::default(),
+            records_due: NEVER,
         }
+    }
+
+    /// When the first record may be due; `None` while there is none.
+    #[inline]
+    pub(crate) fn records_due(&self) -> Option<Instant> {
+        (self.records_due != NEVER).then_some(self.records_due)
+    }
+
+    /// A record is due at `at`.
+    pub(crate) fn note_due(&mut self, at: Instant) {
+        self.records_due = self.records_due.min(at);
+    }
+
+    /// Looks up when the first record is due: each queue's first knows.
+    pub(crate) fn find_due(&mut self, now: Instant) {
+        let handshakes = (0..STEPS).filter_map(|step| {
+            let index = self.handshakes.front(step)?;
+            Some(self.handshakes.get(index)?.nanos_left(now))
+        });
+        let time_wait = self
+            .time_wait
+            .front(0)
+            .and_then(|index| Some(self.time_wait.get(index)?.nanos_left(now)));
+        let left = handshakes.chain(time_wait).min();
+        self.records_due = left.map_or(NEVER, |left| now.plus_nanos(left));
     }
 
     /// Flows in use.
@@ -184,7 +233,7 @@ impl Tcp {
     pub(crate) fn alloc(&mut self, key: FlowKey) -> Option<u32> {
         let index = match self.free.checked_sub(1) {
             Some(index) => {
-                self.free = self.cold(index)?.list.next;
+                self.free = self.cold(index)?.next_free;
                 index
             }
             None if (self.fresh as usize) < self.slots.len() => {
@@ -194,22 +243,16 @@ impl Tcp {
             None => return None,
         };
         let cold = self.cold_mut(index)?;
-        cold.list = ListLinks::default();
+        cold.next_free = 0;
         cold.generation = cold.generation.wrapping_add(1);
         self.slots.get_mut(index as usize)?.key = key;
         self.in_use += 1;
         Some(index)
     }
 
-    /// Whether a flow can be had without taking one from TIME-WAIT.
-    pub(crate) fn has_free(&self) -> bool {
-        self.free != 0 || (self.fresh as usize) < self.slots.len()
-    }
-
     /// Puts a slot back: queues emptied, wakers dropped, handles stale.
     pub(crate) fn release(&mut self, index: u32) {
         self.untouch(index);
-        self.unlink_time_wait(index);
         let Some(FlowSlot { hot, cold, .. }) = self.slots.get_mut(index as usize) else {
             return;
         };
@@ -220,10 +263,7 @@ impl Tcp {
         *hot = Hot::EMPTY;
         *cold = Cold {
             generation,
-            list: ListLinks {
-                prev: 0,
-                next: self.free,
-            },
+            next_free: self.free,
             ..Cold::EMPTY
         };
         self.free = index + 1;
@@ -289,51 +329,6 @@ impl Tcp {
             if flow != index {
                 self.touch(flow);
             }
-        }
-    }
-
-    /// Puts a flow at the end of the TIME-WAIT list.
-    pub(crate) fn link_time_wait(&mut self, index: u32) {
-        let tail = self.time_wait.tail;
-        if let Some(cold) = self.cold_mut(index) {
-            cold.list = ListLinks {
-                prev: tail,
-                next: 0,
-            };
-        }
-        match tail.checked_sub(1).and_then(|tail| self.cold_mut(tail)) {
-            Some(cold) => cold.list.next = index + 1,
-            None => self.time_wait.head = index + 1,
-        }
-        self.time_wait.tail = index + 1;
-    }
-
-    pub(crate) fn unlink_time_wait(&mut self, index: u32) {
-        let in_time_wait = self
-            .hot(index)
-            .is_some_and(|hot| hot.state == TcpState::TimeWait);
-        let Some(cold) = self.cold_mut(index) else {
-            return;
-        };
-        let links = core::mem::take(&mut cold.list);
-        if !in_time_wait {
-            return;
-        }
-        match links
-            .prev
-            .checked_sub(1)
-            .and_then(|prev| self.cold_mut(prev))
-        {
-            Some(prev) => prev.list.next = links.next,
-            None => self.time_wait.head = links.next,
-        }
-        match links
-            .next
-            .checked_sub(1)
-            .and_then(|next| self.cold_mut(next))
-        {
-            Some(next) => next.list.prev = links.prev,
-            None => self.time_wait.tail = links.prev,
         }
     }
 }

@@ -121,6 +121,8 @@ pub(crate) mod flag {
     pub(crate) const ECN_ECHO: u32 = 1 << 26;
     /// The window shrank: the next new data tells the peer.
     pub(crate) const ECN_CWR: u32 = 1 << 27;
+    /// Closed, and a record stands for it in TIME-WAIT.
+    pub(crate) const TIME_WAIT: u32 = 1 << 28;
     /// Any recovery.
     pub(crate) const RECOVERY: u32 = FAST_RECOVERY | LOSS_RECOVERY;
 }
@@ -264,7 +266,7 @@ impl Hot {
     }
 }
 
-/// Neighbours in a list of flows (index + 1, 0 for none).
+/// Neighbours in a list (index + 1, 0 for none).
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ListLinks {
     pub(crate) prev: u32,
@@ -308,7 +310,7 @@ pub(crate) struct Cold {
     pub(crate) heard_at: Instant,
     /// When the oldest data now unacknowledged was first stuck; zero if none.
     pub(crate) stuck_since: Instant,
-    /// Keepalive, FIN-WAIT-2 and TIME-WAIT timer; zero when off.
+    /// Keepalive and FIN-WAIT-2 timer; zero when off.
     pub(crate) misc_at: Instant,
     /// When `ts_recent` was last set (RFC 7323, 5.5).
     pub(crate) ts_recent_at: Instant,
@@ -322,7 +324,8 @@ pub(crate) struct Cold {
     pub(crate) out_of_order_count: u16,
     /// Most recent out-of-order segment: its block leads the SACK option.
     pub(crate) last_out_of_order: SeqNum,
-    pub(crate) list: ListLinks,
+    /// Next on the list of closed slots (index + 1).
+    pub(crate) next_free: u32,
 }
 
 impl Cold {
@@ -356,7 +359,7 @@ impl Cold {
         initial_window: 0,
         out_of_order_count: 0,
         last_out_of_order: SeqNum::new(0),
-        list: ListLinks { prev: 0, next: 0 },
+        next_free: 0,
     };
 }
 

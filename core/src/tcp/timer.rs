@@ -40,7 +40,6 @@ impl Tcb<'_> {
     fn on_misc_timer(&mut self, env: &mut Env<'_>) -> Outcome {
         self.cold.misc_at = Instant::ZERO;
         match self.hot.state {
-            TcpState::TimeWait => Outcome::Ended(None),
             TcpState::FinWait2 if !self.hot.has(flag::OWNED) => Outcome::Ended(None),
             _ => self.on_keepalive(env),
         }
@@ -133,7 +132,7 @@ impl Tcb<'_> {
 
     /// Starts the keepalive timer, if the option is on.
     pub(crate) fn restart_keepalive(&mut self, env: &Env<'_>) {
-        if self.cold.keepalive_ms > 0 && self.hot.state != TcpState::TimeWait {
+        if self.cold.keepalive_ms > 0 {
             let interval = u64::from(self.cold.keepalive_ms) * 1_000_000;
             self.cold.keepalive_probes = 0;
             self.cold.misc_at = env.now.plus_nanos(interval);

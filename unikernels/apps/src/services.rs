@@ -76,6 +76,7 @@ fn listen(net: Net<'_>, port: u16) -> Result<TcpListener<'_>, Error> {
         any(port),
         ListenOptions {
             backlog: BACKLOG,
+            syn_queue: BACKLOG,
             tcp,
         },
     )

@@ -216,7 +216,7 @@ fn a_storm_of_connections_is_served_through_a_short_queue() {
     let (here, there) = world.nets();
     let options = ListenOptions {
         backlog: 64,
-        tcp: TcpOptions::DEFAULT,
+        ..ListenOptions::DEFAULT
     };
     let listener = TcpListener::bind_with(there, at(RIGHT, 7), options).expect("free");
     let server = there.spawn(async move {

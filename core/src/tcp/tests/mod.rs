@@ -3,10 +3,12 @@
 mod close;
 mod data;
 mod ecn;
+mod half_open;
 mod handshake;
 mod open;
 mod predict;
 mod recovery;
 mod robust;
 mod script;
+mod time_wait;
 mod timers;

@@ -433,7 +433,15 @@ impl Script {
 
     /// Listens on port 80.
     pub(super) fn listen(&mut self, tcp: TcpOptions) {
-        let options = ListenOptions { backlog: 4, tcp };
+        self.listen_with(ListenOptions {
+            backlog: 4,
+            syn_queue: 4,
+            tcp,
+        });
+    }
+
+    /// The same with other options.
+    pub(super) fn listen_with(&mut self, options: ListenOptions) {
         let local = "0.0.0.0:80".parse().unwrap();
         self.listener = Some(self.stack.tcp_listen(local, options).unwrap());
     }

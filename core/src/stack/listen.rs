@@ -1,0 +1,270 @@
+//! The passive side's handshakes: SYNs become records, and a record that its
+//! peer has acknowledged becomes a flow.
+
+use pollwire_rings::{FrameBuf, Instant};
+
+use super::Stack;
+use crate::tcp::half_open::{self, HalfOpen, STEPS, Step};
+use crate::tcp::header::{self, HeaderFields};
+use crate::tcp::open::{self, Offer};
+use crate::tcp::segment::{MIN_HEADER, Segment};
+use crate::tcp::seq::SeqNum;
+use crate::tcp::tcb::TcpState;
+use crate::wire::tcp::{ACK, ECE, SYN};
+use crate::{Counter, DropReason, FlowKey};
+
+impl Stack {
+    /// RFC 9293, 3.10.7.2, third: check for a SYN. `least`: the first sequence
+    /// number that an older incarnation of the connection leaves.
+    pub(super) fn on_syn(
+        &mut self,
+        now: Instant,
+        key: &FlowKey,
+        listener: u16,
+        seg: &Segment,
+        frame: &FrameBuf,
+        least: Option<SeqNum>,
+    ) -> Result<(), DropReason> {
+        let full = self.tcp.handshakes.is_full();
+        let Some(owner) = self.tcp.listeners.get_mut(usize::from(listener)) else {
+            return Err(DropReason::TcpNoListener);
+        };
+        if owner.accept_queue_is_full() {
+            return Err(DropReason::TcpAcceptQueueFull);
+        }
+        if full || owner.syn_queue_is_full() {
+            return Err(DropReason::TcpSynQueueFull);
+        }
+        if self.pool.available() < self.pool.capacity() / 8 {
+            return Err(DropReason::TcpNoMemory);
+        }
+        let options = owner.options;
+        let bytes = frame.get(MIN_HEADER..seg.header_len).unwrap_or_default();
+        let offer = Offer::parse(seg, bytes, key.is_v4());
+        let iss = self.tcp.secrets.isn(now, key);
+        let iss = least.map_or(iss, |least| iss.later(least));
+        let record = HalfOpen::new(&offer, seg.seq, iss, &options, now);
+        let name = half_open::name_of(key, listener);
+        if self.tcp.handshakes.insert(name, record, 0).is_none() {
+            return Err(DropReason::TcpSynQueueFull);
+        }
+        owner.half_open += 1;
+        self.tcp.note_due(now.plus_nanos(record.nanos_left(now)));
+        self.send_syn_ack(now, key, listener, &record);
+        Ok(())
+    }
+
+    /// A segment for a handshake under way.
+    pub(super) fn on_handshake_segment(
+        &mut self,
+        now: Instant,
+        key: &FlowKey,
+        index: u32,
+        seg: &Segment,
+        frame: FrameBuf,
+    ) -> Result<(), DropReason> {
+        let (Some(record), Some(name)) = (
+            self.tcp.handshakes.get(index).copied(),
+            self.tcp.handshakes.name(index),
+        ) else {
+            return Err(DropReason::TcpNoFlow);
+        };
+        let listener = half_open::listener_of(&name);
+        let Some(owner) = self.tcp.listeners.get(usize::from(listener)) else {
+            return Err(DropReason::TcpNoListener);
+        };
+        match record.on_segment(seg, open::syn_window(&owner.options.tcp)) {
+            Step::Complete => self.complete(now, key, index, seg, frame),
+            Step::Answer => {
+                if let Some(record) = self.tcp.handshakes.get_mut(index) {
+                    record.refresh(seg);
+                    let record = *record;
+                    self.send_syn_ack(now, key, listener, &record);
+                }
+                Ok(())
+            }
+            Step::Forget => {
+                self.forget_handshake(index);
+                Ok(())
+            }
+            Step::Challenge(reason) => {
+                self.challenge(now, key, &record);
+                Err(reason)
+            }
+            Step::Reject(seq) => {
+                self.send_reset(now, key, seq, None);
+                Err(DropReason::TcpBadAck)
+            }
+            Step::Drop(reason) => Err(reason),
+        }
+    }
+
+    /// The last ACK of a handshake: now it takes a flow, if the listener has
+    /// room for it. Else the record stays, and the peer's next segment, or its
+    /// answer to another SYN-ACK, tries again.
+    fn complete(
+        &mut self,
+        now: Instant,
+        key: &FlowKey,
+        index: u32,
+        seg: &Segment,
+        frame: FrameBuf,
+    ) -> Result<(), DropReason> {
+        let (Some(record), Some(name)) = (
+            self.tcp.handshakes.get(index).copied(),
+            self.tcp.handshakes.name(index),
+        ) else {
+            return Err(DropReason::TcpNoFlow);
+        };
+        let listener = half_open::listener_of(&name);
+        let flow = self.open_passive(now, key, listener, &record)?;
+        let Some((mut tcb, mut env)) = self.flow(now, flow) else {
+            return Err(DropReason::TcpNoFlow);
+        };
+        let verdict = tcb.on_segment(&mut env, seg, frame);
+        if tcb.hot.state == TcpState::SynReceived {
+            self.end_flow(flow, None);
+            return verdict.map(|_| ());
+        }
+        self.forget_handshake(index);
+        self.leave_time_wait(key);
+        self.tcp.touch(flow);
+        self.apply_outcome(now, flow, verdict?)
+    }
+
+    /// A flow in the state that `record` describes.
+    fn open_passive(
+        &mut self,
+        now: Instant,
+        key: &FlowKey,
+        listener: u16,
+        record: &HalfOpen,
+    ) -> Result<u32, DropReason> {
+        let Some(owner) = self.tcp.listeners.get(usize::from(listener)) else {
+            return Err(DropReason::TcpNoListener);
+        };
+        if owner.accept_queue_is_full() {
+            return Err(DropReason::TcpAcceptQueueFull);
+        }
+        let options = owner.options.tcp;
+        let flow = self
+            .open_flow(now, *key, &options, record.iss)
+            .ok_or(DropReason::TcpNoFlowFree)?;
+        if let Some(mut tcb) = self.tcp.tcb(flow) {
+            tcb.resume(record, open::syn_window(&options), now);
+            tcb.cold.listener = u32::from(listener) + 1;
+        }
+        Ok(flow)
+    }
+
+    /// Gives a handshake up, or its record: a flow took over.
+    fn forget_handshake(&mut self, index: u32) {
+        let name = self.tcp.handshakes.name(index);
+        let removed = self.tcp.handshakes.remove(index);
+        let owner = name.map(|name| usize::from(half_open::listener_of(&name)));
+        if let (Some(_), Some(owner)) = (removed, owner)
+            && let Some(owner) = self.tcp.listeners.get_mut(owner)
+        {
+            owner.half_open = owner.half_open.saturating_sub(1);
+        }
+    }
+
+    fn send_syn_ack(&mut self, now: Instant, key: &FlowKey, listener: u16, record: &HalfOpen) {
+        let Some(owner) = self.tcp.listeners.get(usize::from(listener)) else {
+            return;
+        };
+        let offer = record.offer();
+        let value = half_open::timestamp_of(&self.tcp.secrets, key, now);
+        let fields = HeaderFields {
+            seq: record.iss,
+            ack: record.irs + 1,
+            flags: if offer.ecn {
+                SYN | ACK | ECE
+            } else {
+                SYN | ACK
+            },
+            window: open::syn_window(&owner.options.tcp),
+            timestamps: offer.timestamp.map(|echo| (value, echo)),
+            ecn: 0,
+        };
+        let mss = open::own_mss(&owner.options.tcp.handshake, self.mss_of(key));
+        let options = header::syn_options(mss, offer.sack, fields.timestamps, record.our_scale());
+        self.send_control(now, key, &fields, &options);
+    }
+
+    /// Tells the peer of a handshake where we stand.
+    fn challenge(&mut self, now: Instant, key: &FlowKey, record: &HalfOpen) {
+        if !self.tcp.challenges.allow(now, &mut self.random) {
+            return;
+        }
+        self.counters.inc(Counter::TcpChallengeAcks);
+        let value = half_open::timestamp_of(&self.tcp.secrets, key, now);
+        let fields = HeaderFields {
+            seq: record.iss + 1,
+            ack: record.irs + 1,
+            flags: ACK,
+            window: 0,
+            timestamps: record.offer().timestamp.map(|echo| (value, echo)),
+            ecn: 0,
+        };
+        let options = header::plain_options(fields.timestamps, &[]);
+        self.send_control(now, key, &fields, &options);
+    }
+
+    /// Sends SYN-ACKs again that were not answered in time (RFC 6298, 5), and
+    /// gives up on those that were sent often enough.
+    pub(super) fn expire_handshakes(&mut self, now: Instant) {
+        for step in 0..STEPS {
+            while let Some(index) = self.tcp.handshakes.front(step) {
+                let Some(record) = self.tcp.handshakes.get_mut(index) else {
+                    break;
+                };
+                if record.nanos_left(now) > 0 {
+                    break;
+                }
+                if !record.back_off(now) {
+                    self.forget_handshake(index);
+                    continue;
+                }
+                let record = *record;
+                self.tcp.handshakes.requeue(index, record.queue());
+                self.counters.inc(Counter::TcpRetransmits);
+                self.counters.inc(Counter::TcpTimeouts);
+                self.answer_again(now, index, &record);
+            }
+        }
+    }
+
+    fn answer_again(&mut self, now: Instant, index: u32, record: &HalfOpen) {
+        let Some((key, listener)) = self.handshake_key(index) else {
+            return;
+        };
+        self.send_syn_ack(now, &key, listener, record);
+    }
+
+    /// The key of a handshake's flow, and its listener.
+    fn handshake_key(&self, index: u32) -> Option<(FlowKey, u16)> {
+        let name = self.tcp.handshakes.name(index)?;
+        let listener = half_open::listener_of(&name);
+        let owner = self.tcp.listeners.get(usize::from(listener))?;
+        Some((half_open::key_of(&name, owner.port), listener))
+    }
+
+    /// Resets all handshakes of a listener that closes.
+    pub(crate) fn reset_handshakes(&mut self, listener: u16) {
+        let now = self.now();
+        for index in 0..self.tcp.handshakes.used() {
+            let Some((key, owner)) = self.handshake_key(index) else {
+                continue;
+            };
+            let name = half_open::name_of(&key, owner);
+            if owner != listener || self.tcp.handshakes.find(&name) != Some(index) {
+                continue;
+            }
+            if let Some(record) = self.tcp.handshakes.get(index).copied() {
+                self.send_reset(now, &key, record.iss + 1, Some(record.irs + 1));
+            }
+            self.forget_handshake(index);
+        }
+    }
+}

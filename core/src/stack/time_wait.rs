@@ -1,0 +1,126 @@
+//! Connections in TIME-WAIT: records that stand in for their flows.
+
+use pollwire_rings::Instant;
+
+use super::Stack;
+use crate::tcp::half_open;
+use crate::tcp::header::{self, HeaderFields};
+use crate::tcp::records;
+use crate::tcp::segment::Segment;
+use crate::tcp::seq::SeqNum;
+use crate::tcp::tcb::{TcpState, flag};
+use crate::tcp::time_wait::{Reply, TimeWait};
+use crate::wire::tcp::ACK;
+use crate::{Counter, DropReason, FlowKey};
+
+impl Stack {
+    /// A flow entered TIME-WAIT: a record takes its place. What the reader has
+    /// not read yet stays until the handle is given up.
+    pub(super) fn enter_time_wait(&mut self, now: Instant, index: u32) {
+        let Some((tcb, nodes)) = self.tcp.tcb_and_nodes(index) else {
+            return;
+        };
+        let (key, record) = (*tcb.key, TimeWait::of(&tcb, now));
+        let owned = tcb.hot.has(flag::OWNED);
+        let pending = tcb.hot.has(flag::ACK_NOW);
+        nodes.clear(&mut tcb.hot.send);
+        nodes.clear(&mut tcb.cold.out_of_order);
+        tcb.hot.unsent = None;
+        tcb.hot.state = TcpState::Closed;
+        tcb.hot.clear(flag::ACK_NOW);
+        tcb.hot.set(flag::TIME_WAIT);
+        tcb.hot.rtx_at = Instant::ZERO;
+        tcb.hot.ack_at = Instant::ZERO;
+        tcb.cold.misc_at = Instant::ZERO;
+        let hash = self.flows.hash(&key);
+        self.flows.remove(hash, index);
+        self.timers.cancel(index);
+        if !owned {
+            self.tcp.release(index);
+        }
+        self.keep_time_wait(now, &key, record);
+        if pending {
+            self.send_last_ack(now, &key, &record);
+        }
+    }
+
+    fn keep_time_wait(&mut self, now: Instant, key: &FlowKey, record: TimeWait) {
+        if self.tcp.time_wait.is_full()
+            && let Some(oldest) = self.tcp.time_wait.front(0)
+        {
+            self.tcp.time_wait.remove(oldest);
+            self.counters.inc(Counter::TcpTimeWaitRecycled);
+        }
+        let name = records::name_of(key);
+        if self.tcp.time_wait.insert(name, record, 0).is_some() {
+            self.tcp.note_due(now.plus_nanos(record.nanos_left(now)));
+        }
+    }
+
+    /// Whether a connection with this key waits in TIME-WAIT.
+    pub(crate) fn in_time_wait(&self, key: &FlowKey) -> bool {
+        self.tcp.time_wait.find(&records::name_of(key)).is_some()
+    }
+
+    /// A segment for a connection in TIME-WAIT. `Ok(Some(_))`: it is a SYN that
+    /// may open a new one, whose sequence numbers begin no earlier than that.
+    pub(super) fn on_time_wait_segment(
+        &mut self,
+        now: Instant,
+        key: &FlowKey,
+        index: u32,
+        seg: &Segment,
+    ) -> Result<Option<SeqNum>, DropReason> {
+        let Some(record) = self.tcp.time_wait.get_mut(index) else {
+            return Err(DropReason::TcpNoFlow);
+        };
+        match record.on_segment(seg) {
+            Reply::Drop(reason) => Err(reason),
+            Reply::Reopen(least) => Ok(Some(least)),
+            Reply::Ack => {
+                let record = *record;
+                self.send_last_ack(now, key, &record);
+                Err(DropReason::TcpAfterFin)
+            }
+            Reply::AckAndRestart => {
+                record.restart(now);
+                let record = *record;
+                self.tcp.time_wait.requeue(index, 0);
+                self.send_last_ack(now, key, &record);
+                Ok(None)
+            }
+        }
+    }
+
+    /// A new incarnation is open: it takes the place of one that waits.
+    pub(super) fn leave_time_wait(&mut self, key: &FlowKey) {
+        if let Some(index) = self.tcp.time_wait.find(&records::name_of(key)) {
+            self.tcp.time_wait.remove(index);
+        }
+    }
+
+    fn send_last_ack(&mut self, now: Instant, key: &FlowKey, record: &TimeWait) {
+        let value = half_open::timestamp_of(&self.tcp.secrets, key, now);
+        let fields = HeaderFields {
+            seq: record.snd_nxt,
+            ack: record.rcv_nxt,
+            flags: ACK,
+            window: record.window,
+            timestamps: record.timestamps.then_some((value, record.ts_recent)),
+            ecn: 0,
+        };
+        let options = header::plain_options(fields.timestamps, &[]);
+        self.send_control(now, key, &fields, &options);
+    }
+
+    /// Ends the waits that have lasted twice the maximum segment lifetime.
+    pub(super) fn expire_time_wait(&mut self, now: Instant) {
+        while let Some(index) = self.tcp.time_wait.front(0) {
+            let left = self.tcp.time_wait.get(index).map(|r| r.nanos_left(now));
+            if left != Some(0) {
+                break;
+            }
+            self.tcp.time_wait.remove(index);
+        }
+    }
+}
