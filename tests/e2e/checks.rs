@@ -13,6 +13,8 @@ use super::http::counter;
 
 /// Most UDP payload in one packet of 1500 bytes, and most of an ICMP echo.
 const DATAGRAM: usize = 1472;
+/// The largest in all.
+const LONGEST: usize = 65_507;
 const SECOND: Duration = Duration::from_secs(1);
 const MB: f64 = 1e6;
 
@@ -173,11 +175,17 @@ pub(crate) fn chargen(length: usize) {
     }
 }
 
+/// Every size that goes in one packet, and some of those that go in fragments.
+fn sizes() -> impl Iterator<Item = usize> {
+    let fragmented = (DATAGRAM + 1..LONGEST).step_by(97);
+    (0..=DATAGRAM).chain(fragmented).chain([LONGEST])
+}
+
 pub(crate) fn udp_echo_of_every_size() {
     let pattern = Pattern::new();
     let socket = udp(7);
-    let mut answer = [0; DATAGRAM + 1];
-    for size in 0..=DATAGRAM {
+    let mut answer = [0; LONGEST + 1];
+    for size in sizes() {
         socket.send(pattern.at(size, size)).expect("sent");
         let count = socket
             .recv(&mut answer)
@@ -219,8 +227,8 @@ pub(crate) fn ping_of_every_size() {
         .expect("connected");
     socket.set_read_timeout(Some(SECOND)).expect("settable");
     let pattern = Pattern::new();
-    let mut times = Vec::with_capacity(DATAGRAM + 1);
-    for size in 0..=DATAGRAM {
+    let mut times = Vec::new();
+    for size in sizes() {
         let number = u16::try_from(size).expect("small").to_be_bytes();
         let head = [ECHO_REQUEST, 0, 0, 0, 0x70, 0x77, number[0], number[1]];
         let mut request = [&head[..], pattern.at(size, size)].concat();
@@ -235,15 +243,15 @@ pub(crate) fn ping_of_every_size() {
     }
     times.sort_unstable();
     println!(
-        "ping: 0 to {DATAGRAM} bytes, median {:?}",
-        times[DATAGRAM / 2]
+        "ping: 0 to {LONGEST} bytes, median {:?}",
+        times[times.len() / 2]
     );
 }
 
 /// Whether the next ICMP message is the reply to `request`, all of it.
 fn answers(socket: &Socket, request: &[u8]) -> bool {
     const IP_HEADER: usize = 20;
-    let mut packet = [0; IP_HEADER + 8 + DATAGRAM + 1];
+    let mut packet = [0; IP_HEADER + 8 + LONGEST];
     let count = (&*socket).read(&mut packet).expect("an ICMP message");
     let reply = &packet[..count][IP_HEADER..];
     // Type 0, and another checksum; identifier, number and payload come back.
