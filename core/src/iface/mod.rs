@@ -196,6 +196,12 @@ impl Interface {
         self.neighbors.generation()
     }
 
+    /// Makes all link headers obtained so far out of date.
+    pub(crate) fn invalidate(&mut self) {
+        self.exchange = None;
+        self.neighbors.bump();
+    }
+
     /// When [`iface_expire`](crate::Stack::iface_expire) next has work.
     #[inline]
     pub(crate) fn deadline(&self) -> Option<Instant> {

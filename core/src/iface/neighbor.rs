@@ -320,7 +320,8 @@ impl Neighbors {
         }
     }
 
-    fn bump(&mut self) {
+    /// Has everybody who holds an Ethernet address ask again.
+    pub(crate) fn bump(&mut self) {
         self.generation = self.generation.wrapping_add(1).max(1);
     }
 

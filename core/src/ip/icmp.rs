@@ -18,7 +18,7 @@ use crate::wire::icmpv4::{
 };
 use crate::wire::ipv4::{FRAGMENT_OFFSET, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP};
 use crate::wire::{ETHERNET_HEADER, ICMPV4_HEADER, IPV4_HEADER, Icmpv4Header, Ipv4Header};
-use crate::{ConnError, Counter, DropReason, FlowKey, Stack};
+use crate::{ConnError, Counter, DropReason, Stack};
 
 /// RFC 1812, 4.3.2.3: an error quotes "as much of the original datagram as
 /// possible without the length of the ICMP datagram exceeding 576 bytes".
@@ -90,8 +90,9 @@ impl Stack {
         match header.kind {
             ECHO_REQUEST => self.echo(now, ip, frame),
             DEST_UNREACHABLE | TIME_EXCEEDED => {
-                let error = error_of(header).ok_or(DropReason::IcmpIgnored)?;
-                self.on_icmp_error(error, body)
+                let cause = cause_of(header).ok_or(DropReason::IcmpIgnored)?;
+                let error = IcmpError::parse_v4(cause, body)?;
+                self.on_icmp_error(&error)
             }
             // Redirects are not believed: any host on the link could claim to
             // be the router. Source Quench MUST be ignored (RFC 6633, 3); "If
@@ -225,18 +226,19 @@ impl Stack {
 
     /// Passes an error on to whom it concerns: RFC 1122, 3.2.2: "the IP
     /// protocol number MUST be extracted from the original header and used to
-    /// select the appropriate transport protocol entity".
-    fn on_icmp_error(&mut self, error: ConnError, quote: &[u8]) -> Result<(), DropReason> {
-        let quote = Quote::parse(quote)?;
-        if !self.is_local(quote.local.ip()) || self.is_local(quote.remote.ip()) {
+    /// select the appropriate transport protocol entity". RFC 4443, 2.4, says
+    /// the same for IPv6.
+    ///
+    /// Anybody can make up an error, so the packet that it quotes must be one
+    /// that a socket of ours may have sent: UDP looks for a socket that writes
+    /// to that peer, TCP for a segment that is in flight (RFC 5927).
+    pub(crate) fn on_icmp_error(&mut self, error: &IcmpError) -> Result<(), DropReason> {
+        if !self.is_local(error.local.ip()) || self.is_local(error.remote.ip()) {
             return Err(DropReason::IcmpNoFlow);
         }
-        match quote.protocol {
-            PROTOCOL_UDP => self.udp_icmp_error(quote.local, quote.remote, error)?,
-            PROTOCOL_TCP => {
-                let key = FlowKey::new(quote.local, quote.remote);
-                self.tcp_icmp_error(&key, quote.seq, error);
-            }
+        match error.protocol {
+            PROTOCOL_UDP => self.udp_icmp_error(error)?,
+            PROTOCOL_TCP => self.tcp_icmp_error(error),
             _ => return Err(DropReason::IcmpNoFlow),
         }
         self.counters.inc(Counter::IcmpErrorsIn);
@@ -245,12 +247,15 @@ impl Stack {
 }
 
 /// What an error means to a connection; `None` when it means nothing to one.
-fn error_of(header: &Icmpv4Header) -> Option<ConnError> {
+fn cause_of(header: &Icmpv4Header) -> Option<Cause> {
     match (header.kind, header.code) {
-        (DEST_UNREACHABLE, PROTOCOL_UNREACHABLE | PORT_UNREACHABLE) => Some(ConnError::Refused),
-        // The path's MTU: nothing sent here is longer than the link's.
-        (DEST_UNREACHABLE, FRAGMENTATION_NEEDED) => None,
-        (DEST_UNREACHABLE, 0..=15) | (TIME_EXCEEDED, 0) => Some(ConnError::HostUnreachable),
+        (DEST_UNREACHABLE, PROTOCOL_UNREACHABLE | PORT_UNREACHABLE) => {
+            Some(Cause::Failed(ConnError::Refused))
+        }
+        (DEST_UNREACHABLE, FRAGMENTATION_NEEDED) => Some(Cause::TooBig(header.next_hop_mtu())),
+        (DEST_UNREACHABLE, 0..=15) | (TIME_EXCEEDED, 0) => {
+            Some(Cause::Failed(ConnError::HostUnreachable))
+        }
         _ => None,
     }
 }
@@ -266,23 +271,37 @@ fn is_icmp_error(packet: &[u8]) -> bool {
             .is_none_or(|&kind| Icmpv4Header::is_error(kind))
 }
 
-/// What an ICMP error tells of the packet that it is about: ours, so its source
-/// is our side.
-struct Quote {
-    local: SocketAddr,
-    remote: SocketAddr,
-    protocol: u8,
-    /// TCP's sequence number.
-    seq: u32,
+/// What an ICMP error says, of either version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// The packet did not arrive, and another would not.
+    Failed(ConnError),
+    /// The packet was too long for a link on its path, which carries so many
+    /// bytes at once; 0 if the router did not say.
+    TooBig(u16),
 }
 
-impl Quote {
+/// An ICMP error, and the packet that it is about: ours, so its source is our
+/// side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct IcmpError {
+    pub(crate) cause: Cause,
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+    pub(crate) protocol: u8,
+    /// TCP's sequence number.
+    pub(crate) seq: u32,
+    /// Bytes of the whole packet.
+    pub(crate) len: u16,
+}
+
+impl IcmpError {
     /// RFC 1122, 3.2.2: an error quotes the IP header "and at least the first
     /// 8 data octets".
-    fn parse(bytes: &[u8]) -> Result<Self, DropReason> {
+    fn parse_v4(cause: Cause, quote: &[u8]) -> Result<Self, DropReason> {
         let (header, _) =
-            Ipv4Header::ref_from_prefix(bytes).map_err(|_| DropReason::IcmpBadQuote)?;
-        let transport = bytes
+            Ipv4Header::ref_from_prefix(quote).map_err(|_| DropReason::IcmpBadQuote)?;
+        let transport = quote
             .get(header.header_len()..)
             .and_then(<[u8]>::first_chunk::<8>)
             .filter(|_| header.version() == 4 && header.header_len() >= IPV4_HEADER)
@@ -294,10 +313,12 @@ impl Quote {
             SocketAddr::new(IpAddr::V4(address), u16::from_be_bytes(port))
         };
         Ok(Self {
+            cause,
             local: endpoint(header.source(), [a, b]),
             remote: endpoint(header.destination(), [c, d]),
             protocol: header.protocol,
             seq: u32::from_be_bytes(seq),
+            len: header.total_len.get(),
         })
     }
 }

@@ -5,12 +5,13 @@ mod icmp;
 mod meta;
 mod outbox;
 mod output;
+pub(crate) mod pmtu;
 pub(crate) mod reassembly;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use fragment::Idents;
-pub(crate) use icmp::Icmp;
+pub(crate) use icmp::{Cause, Icmp, IcmpError};
 pub(crate) use meta::IpMeta;
 pub(crate) use outbox::Outbox;
 pub(crate) use output::header;

@@ -6,9 +6,10 @@ use core::net::{IpAddr, Ipv4Addr};
 use pollwire_rings::{FrameBuf, FrameRef, Gso, Instant, TxChecksum, TxMeta};
 use zerocopy::big_endian::U16;
 
+use super::pmtu::MIN_V4;
 use crate::iface::{Pending, Resolution};
 use crate::wire::ethernet::ETHERTYPE_IPV4;
-use crate::wire::ipv4::{DONT_FRAGMENT, PROTOCOL_TCP};
+use crate::wire::ipv4::{DONT_FRAGMENT, PROTOCOL_ICMP, PROTOCOL_TCP};
 use crate::wire::{ETHERNET_HEADER, EthernetHeader, IPV4_HEADER, Ipv4Header, MacAddr};
 use crate::{Counter, DropReason, Stack};
 
@@ -69,7 +70,8 @@ impl Stack {
         let caps = self.iface.caps();
         let most = match packet.meta.gso {
             Some(_) => u16::try_from(caps.max_gso_bytes).unwrap_or(u16::MAX),
-            None => caps.mtu,
+            None if protocol == PROTOCOL_TCP => caps.mtu,
+            None => self.path_mtu(dst.into()),
         };
         let total_len = match u16::try_from(total) {
             Ok(total) if total <= most => total,
@@ -82,7 +84,13 @@ impl Stack {
                 return self.ipv4_send_fragments(now, ends, protocol, most, len, chain);
             }
         };
-        let header = header(protocol, src, dst, total_len);
+        let mut header = header(protocol, src, dst, total_len);
+        // What no error could be believed about must not ask for one, and what
+        // is as short as any path's least may be fragmented on its way.
+        if protocol == PROTOCOL_ICMP || most <= MIN_V4 {
+            header.flags_fragment = U16::ZERO;
+            header.ident = U16::new((self.idents.next(src.into(), dst.into()) & 0xffff) as u16);
+        }
         prepend(&mut packet, &header.to_bytes())?;
         self.counters.inc(Counter::Ipv4Out);
         self.send_via_next_hop(now, dst, packet)
@@ -165,7 +173,7 @@ impl Stack {
                 Err(DropReason::SendToSelf)
             }
             (IpAddr::V4(src), IpAddr::V4(dst)) => {
-                let mtu = self.iface.caps().mtu;
+                let mtu = self.path_mtu(dst.into());
                 self.ipv4_send_fragments(now, (src, dst), protocol, mtu, len, chain)
             }
             _ => Err(DropReason::NoRoute),

@@ -22,6 +22,7 @@ pub use memory::{BYTES_PER_FLOW, Memory};
 use crate::Counters;
 use crate::flow::FlowTable;
 use crate::iface::{Events, Interface, Ipv4Cidr};
+use crate::ip::pmtu::PathMtus;
 use crate::ip::{Icmp, Idents, Outbox, Reassembly};
 use crate::random::Random;
 use crate::tcp::MAX_REST;
@@ -114,6 +115,7 @@ pub struct Stack {
     pub(crate) icmp: Icmp,
     pub(crate) reassembly: Reassembly,
     pub(crate) idents: Idents,
+    pub(crate) paths: PathMtus,
     pub(crate) timers: TimerWheel,
     pub(crate) outbox: Outbox,
     pub(crate) counters: Counters,
@@ -179,6 +181,7 @@ impl Stack {
             icmp: Icmp::new(),
             reassembly: Reassembly::new(parts.pool.capacity()),
             idents: Idents::new(&mut random),
+            paths: PathMtus::new(),
             timers: TimerWheel::new(parts.timers),
             outbox: Outbox::new(),
             counters: Counters::new(),

@@ -6,6 +6,7 @@ use pollwire_offload::checksum::Sum;
 use pollwire_rings::{FrameBuf, FrameRef, Instant, RxChecksum, RxMeta, TxBurst, TxMeta};
 
 use super::{IpMeta, Stack};
+use crate::ip::{Cause, IcmpError};
 use crate::tcp::ecn;
 use crate::tcp::emit::{Sink, Stop, Unresolved};
 use crate::tcp::header::{self, HeaderFields};
@@ -239,7 +240,8 @@ impl Stack {
     /// The largest segment that this host takes.
     pub(super) fn mss_of(&self, key: &FlowKey) -> u16 {
         let headers = if key.is_v4() { 40 } else { 60 };
-        let mss = self.iface.caps().mtu.saturating_sub(headers).max(88);
+        let mss = self.path_mtu(key.remote().ip());
+        let mss = mss.saturating_sub(headers).max(88);
         let frame = self
             .pool
             .frame_size()
@@ -509,17 +511,24 @@ impl Stack {
     /// it quotes a sequence number in flight). RFC 1122, 4.2.3.9: hard errors
     /// SHOULD abort; RFC 5461 lets them do so only before the connection is
     /// open.
-    pub(crate) fn tcp_icmp_error(&mut self, key: &FlowKey, seq: u32, error: ConnError) {
-        let Some(index) = self.find_flow(key) else {
+    pub(crate) fn tcp_icmp_error(&mut self, error: &IcmpError) {
+        let key = FlowKey::new(error.local, error.remote);
+        let Some(index) = self.find_flow(&key) else {
             return;
         };
         let Some(hot) = self.tcp.hot(index) else {
             return;
         };
-        let seq = SeqNum::new(seq);
+        let seq = SeqNum::new(error.seq);
         let in_flight = seq.at_or_after(hot.snd_una) && seq.before(hot.snd_nxt);
-        if hot.state == TcpState::SynSent && in_flight {
-            self.end_flow(index, Some(error));
+        match error.cause {
+            Cause::Failed(cause) if hot.state == TcpState::SynSent && in_flight => {
+                self.end_flow(index, Some(cause));
+            }
+            Cause::TooBig(mtu) if in_flight => {
+                self.lower_path_mtu(error.remote.ip(), mtu, error.len);
+            }
+            _ => {}
         }
     }
 }

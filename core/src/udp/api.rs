@@ -195,7 +195,7 @@ impl Stack {
     /// The longest payload that goes to `remote` in one packet.
     pub(super) fn udp_in_one_packet(&self, remote: IpAddr) -> usize {
         let headers = ip_header(remote) + UDP_HEADER;
-        usize::from(self.iface.caps().mtu).saturating_sub(headers)
+        usize::from(self.path_mtu(remote)).saturating_sub(headers)
     }
 
     /// The frame that headers to `remote` are written into, before its data:

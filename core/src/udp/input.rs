@@ -8,10 +8,10 @@ use pollwire_rings::{FrameBuf, Instant, RxChecksum, RxMeta};
 use zerocopy::FromBytes;
 
 use super::{Datagram, Origin, pseudo_sum};
-use crate::ip::IpMeta;
+use crate::ip::{Cause, IcmpError, IpMeta};
 use crate::wire::icmpv4::PORT_UNREACHABLE;
 use crate::wire::{UDP_HEADER, UdpHeader};
-use crate::{ConnError, Counter, DropReason, Stack};
+use crate::{Counter, DropReason, Stack};
 
 impl Stack {
     /// Takes a UDP datagram. `frame` begins with its UDP header and ends with
@@ -76,26 +76,29 @@ impl Stack {
         Err(refused)
     }
 
-    /// Tells the socket connected from `local` to `remote` of an error that
-    /// its datagrams met.
+    /// Tells the socket that sent a datagram of the error that it met.
     ///
     /// RFC 1122, 4.1.3.3: "UDP MUST pass to the application layer all ICMP
     /// error messages that it receives from the IP layer." A socket without a
-    /// fixed peer could not tell whom it is about.
-    pub(crate) fn udp_icmp_error(
-        &mut self,
-        local: SocketAddr,
-        remote: SocketAddr,
-        error: ConnError,
-    ) -> Result<(), DropReason> {
-        let socket = self
-            .udp
-            .lookup(local)
-            .filter(|socket| socket.remote == Some(remote))
-            .ok_or(DropReason::IcmpNoFlow)?;
-        socket.error = Some(error);
-        socket.wake();
-        Ok(())
+    /// fixed peer could not tell whom it is about; to learn of a path's MTU it
+    /// is enough to have written there last.
+    pub(crate) fn udp_icmp_error(&mut self, error: &IcmpError) -> Result<(), DropReason> {
+        let remote = error.remote;
+        let socket = self.udp.lookup(error.local);
+        let socket = socket.ok_or(DropReason::IcmpNoFlow)?;
+        let connected = socket.remote == Some(remote);
+        match error.cause {
+            Cause::Failed(error) if connected => {
+                socket.error = Some(error);
+                socket.wake();
+                Ok(())
+            }
+            Cause::TooBig(mtu) if connected || socket.route.remote == remote => {
+                self.lower_path_mtu(remote.ip(), mtu, error.len);
+                Ok(())
+            }
+            _ => Err(DropReason::IcmpNoFlow),
+        }
     }
 }
 

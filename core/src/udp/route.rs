@@ -174,6 +174,10 @@ impl Stack {
         let (SocketAddr::V4(from), SocketAddr::V4(to)) = (source, remote) else {
             return;
         };
+        // Headers of datagrams that may have to leave in fragments differ.
+        if self.path_mtu(remote.ip()) < self.iface.caps().mtu {
+            return;
+        }
         let now = self.now();
         let link = self.link_template(now, source.ip(), remote.ip());
         if let (Some(link), Ok(socket)) = (link, self.udp.socket(id)) {
