@@ -129,6 +129,10 @@ named! {
         TcpTimeouts = "tcp-timeouts",
         /// Times that duplicate ACKs or SACK showed a loss.
         TcpFastRecoveries = "tcp-fast-recoveries",
+        /// Retransmissions that were lost in their turn (RFC 8985).
+        TcpLostRetransmits = "tcp-lost-retransmits",
+        /// Times that RACK's reordering timer fired (RFC 8985, 6.2).
+        TcpReorderTimeouts = "tcp-reorder-timeouts",
         /// Data segments received with a mark of congestion (RFC 3168).
         TcpEcnMarks = "tcp-ecn-marks",
         /// Times that a peer's echo of a mark shrank the window.

@@ -136,6 +136,6 @@ pub(crate) struct Parts {
 pub const BYTES_PER_FLOW: usize = size_of::<FlowSlot>() + 2 * size_of::<Slot>() + size_of::<Link>();
 
 const _: () = assert!(
-    BYTES_PER_FLOW <= 512,
-    "an idle connection costs at most 512 bytes"
+    BYTES_PER_FLOW <= 608,
+    "an idle connection costs at most 608 bytes"
 );

@@ -4,7 +4,7 @@
 use pollwire_rings::Instant;
 
 use super::Env;
-use super::node::{EVER_RETRANSMITTED, LOST, RETRANSMITTED, SACKED};
+use super::recovery::DISORDER;
 use super::segment::Segment;
 use super::seq::SeqNum;
 use super::tcb::{Tcb, flag};
@@ -22,9 +22,6 @@ impl Tcb<'_> {
         if seg.ack.at_or_after(self.hot.snd_una) {
             self.update_window(seg);
         }
-        if !sack.is_empty() && self.hot.has(flag::SACK) {
-            self.on_sack(env, sack);
-        }
         if seg.has(ECE) && self.hot.has(flag::ECN) {
             self.on_ecn_echo(env, seg.ack);
         }
@@ -33,19 +30,13 @@ impl Tcb<'_> {
         } else if self.is_duplicate_ack(seg, old_window) {
             self.on_duplicate_ack();
         }
-        if self.hot.has(flag::RECOVERY) || self.hot.dup_acks > 0 || self.hot.sacked > 0 {
+        if !sack.is_empty() {
+            self.on_sack(env, seg, sack);
+        }
+        if self.hot.has(DISORDER) || self.hot.dup_acks > 0 {
             self.detect_loss(env);
         }
-        self.note_disorder();
         self.after_window_change(env, old_window);
-    }
-
-    /// Keeps the flag that header prediction looks at.
-    fn note_disorder(&mut self) {
-        self.hot.clear(flag::UNORDERED_ACKS);
-        if self.hot.sacked | self.hot.lost | u32::from(self.hot.dup_acks) != 0 {
-            self.hot.set(flag::UNORDERED_ACKS);
-        }
     }
 
     /// RFC 9293, 3.10.7.4: "If SND.UNA =< SEG.ACK =< SND.NXT, the send window
@@ -86,12 +77,12 @@ impl Tcb<'_> {
     ) {
         let acked = ack.bytes_since(self.hot.snd_una);
         self.hot.snd_una = ack;
-        let sent_at = self.drop_acked(env, ack);
+        let sent_at = self.drop_acked(env, ack, timestamps);
         let rtt_us = self.sample_rtt(env, sent_at, timestamps);
         self.hot.rtt.backoff = 0;
         self.cold.stuck_since = env.now;
-        if self.hot.has(flag::RECOVERY) {
-            self.on_ack_in_recovery(env, acked);
+        if self.hot.has(DISORDER) {
+            self.on_ack_in_disorder(env, acked);
         } else {
             self.hot.dup_acks = 0;
         }
@@ -103,59 +94,40 @@ impl Tcb<'_> {
         }
     }
 
-    fn on_ack_in_recovery(&mut self, env: &mut Env<'_>, acked: u32) {
-        if !self.hot.has(flag::SACK) {
-            let beyond = acked.saturating_sub(u32::from(self.hot.mss));
-            self.hot.sacked = self
-                .hot
-                .sacked
-                .saturating_sub(beyond)
-                .min(self.hot.flight());
-        }
-        self.maybe_leave_recovery(env);
-        if self.hot.has(flag::FAST_RECOVERY) {
-            // RFC 6582, 3.2, step 3: a partial ACK means that the segment after
-            // it was lost as well.
-            self.mark_head_lost(env);
+    #[cold]
+    fn on_ack_in_disorder(&mut self, env: &mut Env<'_>, acked: u32) {
+        self.raise_fack();
+        if !self.hot.has(flag::RECOVERY) {
+            self.hot.dup_acks = 0;
+        } else {
+            self.maybe_leave_recovery(env);
+            if !self.hot.has(flag::SACK) {
+                self.on_partial_ack(env, acked);
+            }
         }
     }
 
     /// Takes acknowledged nodes off the queue. Returns when the newest of them
-    /// was sent, if that gives a valid sample (Karn).
+    /// was sent, if that gives a valid sample.
     #[inline]
-    fn drop_acked(&mut self, env: &mut Env<'_>, ack: SeqNum) -> Option<Instant> {
-        let mut sent_at = env.nodes.pop_acked(&mut self.hot.send, ack);
-        while let Some(id) = self.hot.send.head {
-            let Some(node) = env.nodes.get_mut(id) else {
-                break;
-            };
-            if node.seq.at_or_after(ack) {
-                break;
-            }
-            let gone = ack.bytes_since(node.seq).min(node.len);
-            if node.marks & (SACKED | LOST | RETRANSMITTED) != 0 {
-                let (marks, flow) = (node.marks, &mut *self.hot);
-                flow.sacked -= if marks & SACKED != 0 {
-                    gone.min(flow.sacked)
-                } else {
-                    0
-                };
-                flow.lost -= if marks & LOST != 0 {
-                    gone.min(flow.lost)
-                } else {
-                    0
-                };
-                let again = if marks & RETRANSMITTED != 0 { gone } else { 0 };
-                flow.retransmitted -= again.min(flow.retransmitted);
-            }
-            if gone < node.len {
-                node.trim_front(gone);
-                break;
-            }
-            sent_at = (!node.has(EVER_RETRANSMITTED)).then_some(node.sent_at);
-            drop(env.nodes.pop_front(&mut self.hot.send));
+    fn drop_acked(
+        &mut self,
+        env: &mut Env<'_>,
+        ack: SeqNum,
+        timestamps: Option<(u32, u32)>,
+    ) -> Option<Instant> {
+        let sent_at = env.nodes.pop_acked(&mut self.hot.send, ack);
+        if self.hot.has(DISORDER)
+            && let Some(sent_at) = sent_at
+        {
+            self.on_delivered_in_order(env, sent_at, timestamps.map(|(_, echo)| echo));
         }
-        sent_at
+        let head = self.hot.send.head.and_then(|id| env.nodes.get(id));
+        if head.is_some_and(|node| node.seq.before(ack)) {
+            self.drop_marked(env, ack, timestamps.map(|(_, echo)| echo))
+        } else {
+            sent_at
+        }
     }
 
     /// RFC 6298, 3 (Karn's algorithm): samples come from segments sent once;
@@ -193,7 +165,7 @@ impl Tcb<'_> {
     /// RFC 6298, 5.2 and 5.3: off when all is acknowledged, else restarted.
     #[inline]
     pub(crate) fn restart_rtx(&mut self, env: &Env<'_>) {
-        self.hot.clear(flag::PERSIST);
+        self.hot.clear(flag::TIMER_MODES);
         if self.hot.flight() == 0 {
             self.hot.rtx_at = Instant::ZERO;
             self.cold.stuck_since = Instant::ZERO;
@@ -215,6 +187,7 @@ impl Tcb<'_> {
             self.hot.rtx_at = Instant::ZERO;
         }
         if self.hot.flight() > 0 {
+            self.begin_disorder(env.now);
             self.forget_retransmission(env);
             self.mark_head_lost(env);
             self.restart_rtx(env);

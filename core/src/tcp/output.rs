@@ -72,7 +72,8 @@ impl Tcb<'_> {
     /// Retransmits what is taken for lost, as far as `cwnd` allows; one segment
     /// always when nothing is in the network.
     fn send_lost(&mut self, env: &mut Env<'_>, sink: &mut Sink<'_>) -> Stop {
-        while let Some(id) = self.next_lost(env) {
+        let mut from = self.hot.send.head;
+        while let Some(id) = self.next_lost(env, from) {
             let pipe = self.hot.pipe();
             let Some(node) = env.nodes.get(id) else { break };
             let (seq, len, end) = (node.seq, node.len, node.end());
@@ -97,9 +98,13 @@ impl Tcb<'_> {
             if let Some(node) = env.nodes.get_mut(id) {
                 node.marks |= RETRANSMITTED | EVER_RETRANSMITTED;
                 node.sent_at = env.now;
+                from = node.next;
             }
             self.hot.retransmitted += len;
             env.counters.inc(Counter::TcpRetransmits);
+            if self.hot.send.head == Some(id) && !self.hot.has(flag::REORDER_TIMER) {
+                self.start_rto(env.now);
+            }
             self.arm_rtx(env);
         }
         if self.hot.has(flag::RESEND_FIN) && self.hot.flight() > 0 {
@@ -299,7 +304,7 @@ impl Tcb<'_> {
             self.cold.stuck_since = env.now;
         }
         if self.hot.rtx_at <= env.now || self.hot.has(flag::PERSIST) {
-            self.hot.clear(flag::PERSIST);
+            self.hot.clear(flag::TIMER_MODES);
             self.hot.rtx_at = env.now.plus_nanos(self.hot.rtt.rto_nanos());
         }
     }

@@ -10,6 +10,7 @@ use pollwire_rings::Instant;
 
 use super::congestion::Congestion;
 use super::node::{Link, Queue};
+use super::recovery::Recovery;
 use super::rtt::Rtt;
 use super::seq::SeqNum;
 use super::template::Template;
@@ -123,6 +124,12 @@ pub(crate) mod flag {
     pub(crate) const ECN_CWR: u32 = 1 << 27;
     /// Closed, and a record stands for it in TIME-WAIT.
     pub(crate) const TIME_WAIT: u32 = 1 << 28;
+    /// `rtx_at` is the retransmission timer proper: no loss probe goes first.
+    pub(crate) const RTO_TIMER: u32 = 1 << 29;
+    /// `rtx_at` is RACK's reordering timer (RFC 8985, 6.2).
+    pub(crate) const REORDER_TIMER: u32 = 1 << 30;
+    /// What `rtx_at` stands for.
+    pub(crate) const TIMER_MODES: u32 = PERSIST | RTO_TIMER | REORDER_TIMER;
     /// Any recovery.
     pub(crate) const RECOVERY: u32 = FAST_RECOVERY | LOSS_RECOVERY;
 }
@@ -282,6 +289,7 @@ pub(crate) struct Cold {
     pub(crate) recover: SeqNum,
     pub(crate) ssthresh: u32,
     pub(crate) congestion: Congestion,
+    pub(crate) recovery: Recovery,
     /// Payload bytes that the receive queue may hold.
     pub(crate) rcv_limit: u32,
     /// Payload bytes that the send queue may hold.
@@ -336,6 +344,7 @@ impl Cold {
         recover: SeqNum::new(0),
         ssthresh: 0,
         congestion: Congestion::EMPTY,
+        recovery: Recovery::EMPTY,
         rcv_limit: 0,
         snd_limit: 0,
         max_snd_wnd: 0,
@@ -415,3 +424,4 @@ impl Tcb<'_> {
         (earliest != u64::MAX).then(|| Instant::from_nanos(earliest + 1))
     }
 }
+

@@ -53,6 +53,10 @@ impl Tcb<'_> {
             self.back_off(env);
             return self.gave_up(env, self.closed_window_retries(env));
         }
+        if self.hot.has(flag::REORDER_TIMER) {
+            self.on_reorder_timer(env);
+            return None;
+        }
         env.counters.inc(Counter::TcpTimeouts);
         if self.hot.state < TcpState::Established {
             self.hot.set(flag::SEND_SYN);
@@ -65,9 +69,9 @@ impl Tcb<'_> {
         }
         self.on_congestion_timeout(env.now);
         self.cold.recover = self.hot.snd_nxt;
-        self.mark_all_lost(env);
+        self.mark_lost_on_timeout(env);
         self.hot.clear(flag::FAST_RECOVERY);
-        self.hot.set(flag::LOSS_RECOVERY);
+        self.hot.set(flag::LOSS_RECOVERY | flag::FORCE_RETRANSMIT);
         if self.hot.has(flag::FIN_SENT) {
             self.hot.set(flag::RESEND_FIN);
         }
@@ -95,6 +99,8 @@ impl Tcb<'_> {
 
     fn back_off(&mut self, env: &mut Env<'_>) {
         self.hot.rtt.back_off();
+        self.hot.clear(flag::REORDER_TIMER);
+        self.hot.set(flag::RTO_TIMER);
         self.hot.rtx_at = env.now.plus_nanos(self.hot.rtt.rto_nanos());
     }
 

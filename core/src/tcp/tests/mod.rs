@@ -7,6 +7,7 @@ mod half_open;
 mod handshake;
 mod open;
 mod predict;
+mod rack;
 mod recovery;
 mod robust;
 mod script;

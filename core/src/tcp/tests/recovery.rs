@@ -75,64 +75,6 @@ fn rfc6582_3_2_partial_ack_retransmits_the_next_hole() {
 }
 
 #[test]
-fn rfc6675_5_holes_are_filled_from_the_scoreboard() {
-    let mut s = sack_script();
-    s.write(&[1; 8000]);
-    assert_eq!(s.all_sent().len(), 8);
-    let base = s.iss;
-    let block = |from: u32, to: u32| (base.wrapping_add(from), base.wrapping_add(to));
-    // 1 and 3 are lost; 2 and 4 to 8 arrive.
-    s.inject(seg().seq(1).ack(1).sack(&[block(1001, 2001)]));
-    s.expect_quiet();
-    s.inject(
-        seg()
-            .seq(1)
-            .ack(1)
-            .sack(&[block(3001, 4001), block(1001, 2001)]),
-    );
-    s.expect_quiet();
-    s.inject(
-        seg()
-            .seq(1)
-            .ack(1)
-            .sack(&[block(3001, 5001), block(1001, 2001)]),
-    );
-    s.expect(seg().seq(1).ack(1).data(&[1; 1000]));
-    s.inject(
-        seg()
-            .seq(1)
-            .ack(1)
-            .sack(&[block(3001, 8001), block(1001, 2001)]),
-    );
-    s.expect(seg().seq(2001).ack(1).data(&[1; 1000]));
-    s.inject(seg().seq(1).ack(8001));
-    s.expect_quiet();
-    assert_eq!(s.stack.counters().get(Counter::TcpRetransmits), 2);
-    s.finish();
-}
-
-#[test]
-fn rfc2018_8_a_timeout_forgets_selective_acknowledgements() {
-    let mut s = sack_script();
-    s.write(&[1; 3000]);
-    s.skip();
-    let base = s.iss;
-    s.inject(
-        seg()
-            .seq(1)
-            .ack(1)
-            .sack(&[(base.wrapping_add(2001), base.wrapping_add(3001))]),
-    );
-    s.skip();
-    s.advance(210);
-    s.expect(seg().seq(1).ack(1).data(&[1; 1000]));
-    s.inject(seg().seq(1).ack(1001));
-    s.expect(seg().seq(1001).ack(1).data(&[1; 1000]));
-    s.expect(seg().seq(2001).ack(1).data(&[1; 1000]));
-    s.finish();
-}
-
-#[test]
 fn nonsense_blocks_are_ignored() {
     let mut s = sack_script();
     s.write(&[1; 3000]);

@@ -33,6 +33,7 @@ pub(super) struct Seg {
     options: Options,
     check_options: bool,
     absolute_ack: bool,
+    sacks_ours: bool,
     urgent: bool,
     tos: u8,
 }
@@ -143,6 +144,12 @@ impl Seg {
     pub(super) fn sack(mut self, blocks: &[(u32, u32)]) -> Self {
         self.options.sack_blocks = blocks.iter().copied().collect();
         self.check_options = true;
+        self
+    }
+    /// SACK blocks of our data, given relative to our initial sequence number.
+    pub(super) fn sacks(mut self, blocks: &[(u32, u32)]) -> Self {
+        self.sacks_ours = true;
+        self.options.sack_blocks = blocks.iter().copied().collect();
         self
     }
     pub(super) fn ts(mut self, value: u32, echo: u32) -> Self {
@@ -307,7 +314,14 @@ impl Script {
     fn bytes_of(&mut self, seg: &Seg) -> Vec<u8> {
         let base = if seg.absolute_ack { 0 } else { self.iss };
         let ack = seg.ack.map_or(0, |ack| base.wrapping_add(ack));
-        let options = seg.options.emit();
+        let mut options = seg.options.clone();
+        if seg.sacks_ours {
+            for (left, right) in &mut options.sack_blocks {
+                *left = left.wrapping_add(self.iss);
+                *right = right.wrapping_add(self.iss);
+            }
+        }
+        let options = options.emit();
         let mut tcp = Vec::new();
         tcp.extend(self.peer_port.to_be_bytes());
         tcp.extend(self.our_port.to_be_bytes());
@@ -448,6 +462,11 @@ impl Script {
 
     /// An open passive connection; the peer's SYN is `syn`.
     pub(super) fn accepted(tcp: TcpOptions, syn: Seg) -> Self {
+        Self::accepted_over(tcp, syn, 0)
+    }
+
+    /// The same over a path whose round trip takes `rtt` milliseconds.
+    pub(super) fn accepted_over(tcp: TcpOptions, syn: Seg, rtt: u64) -> Self {
         let mut s = Self::new();
         s.listen(tcp);
         let timestamps = syn.options.timestamps;
@@ -455,6 +474,7 @@ impl Script {
         let answer = s.next();
         assert_eq!(answer.flags & !crate::wire::tcp::ECE, SYN | ACK);
         s.iss = answer.seq;
+        s.advance(rtt);
         let mut last = seg().seq(1).ack(1);
         if let Some((value, _)) = timestamps {
             let echo = answer.options.timestamps.unwrap().0;

@@ -1,0 +1,115 @@
+//! Loss detection and recovery.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`scoreboard`] | what is known of each segment sent: selectively acknowledged, lost, sent again (RFC 2018, 6675) |
+//! | [`rack`] | loss by time (RFC 8985, 6): the rule for flows with SACK |
+//! | [`duplicates`] | loss by duplicate ACKs (RFC 5681, 6582): for those without |
+//!
+//! None of its state is touched while acknowledgements come in order: RACK's is
+//! derived anew when the first selective acknowledgement arrives, for then
+//! everything outstanding was sent after whatever was acknowledged before.
+
+mod duplicates;
+pub(crate) mod rack;
+mod scoreboard;
+
+use pollwire_rings::Instant;
+
+use self::rack::Rack;
+use super::Env;
+use super::congestion::CongestionEvent;
+use super::tcb::{Tcb, flag};
+use crate::Counter;
+
+/// RFC 5681, 3.2; RFC 6675, 2; RFC 8985, 6.2: DupThresh.
+const DUP_THRESH: u32 = 3;
+
+/// A flow is in disorder while any of these is set: acknowledgements take the
+/// full path, and recovery's state counts.
+pub(crate) const DISORDER: u32 = flag::RECOVERY | flag::UNORDERED_ACKS;
+
+/// What recovery keeps of a flow beside the marks of its queue.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Recovery {
+    pub(super) rack: Rack,
+}
+
+impl Recovery {
+    pub(crate) const EMPTY: Self = Self { rack: Rack::EMPTY };
+}
+
+impl Tcb<'_> {
+    /// Enters recovery, or marks more losses in it, as the scoreboard says; then
+    /// sees whether disorder lasts, and sets the timer for that.
+    pub(crate) fn detect_loss(&mut self, env: &mut Env<'_>) {
+        let mut wait_nanos = 0;
+        if self.hot.flight() > 0 {
+            if self.hot.has(flag::SACK) {
+                wait_nanos = self.detect_loss_by_time(env);
+            } else {
+                self.detect_loss_by_duplicates(env);
+            }
+        }
+        self.note_disorder();
+        if self.hot.flight() == 0 || !self.hot.has(DISORDER) {
+            self.restart_rtx(env);
+        } else if wait_nanos > 0 {
+            // Segments are late, but not lost yet.
+            self.hot.clear(flag::TIMER_MODES);
+            self.hot.set(flag::REORDER_TIMER);
+            self.hot.rtx_at = env.now.plus_nanos(wait_nanos);
+        } else if !self.hot.has(flag::RTO_TIMER) {
+            // RFC 8985, 7.2: no probe is sent in disorder.
+            self.start_rto(env.now);
+        }
+    }
+
+    /// Keeps the flag that header prediction looks at.
+    fn note_disorder(&mut self) {
+        self.hot.clear(flag::UNORDERED_ACKS);
+        if self.hot.sacked | self.hot.lost | u32::from(self.hot.dup_acks) != 0 {
+            self.hot.set(flag::UNORDERED_ACKS);
+        }
+    }
+
+    /// Starts the retransmission timer proper.
+    pub(super) fn start_rto(&mut self, now: Instant) {
+        self.hot.clear(flag::TIMER_MODES);
+        self.hot.set(flag::RTO_TIMER);
+        self.hot.rtx_at = now.plus_nanos(self.hot.rtt.rto_nanos());
+    }
+
+    /// RACK's reordering timer fired: what was late is lost now.
+    pub(crate) fn on_reorder_timer(&mut self, env: &mut Env<'_>) {
+        env.counters.inc(Counter::TcpReorderTimeouts);
+        self.start_rto(env.now);
+        self.detect_loss(env);
+    }
+
+    pub(super) fn enter_fast_recovery(&mut self, env: &mut Env<'_>) {
+        env.counters.inc(Counter::TcpFastRecoveries);
+        self.on_congestion_event(env.now, CongestionEvent::Loss);
+        self.hot.cwnd = self.cold.ssthresh;
+        self.cold.recover = self.hot.snd_nxt;
+        // RFC 6675, 5, step 4.3: the first lost segment goes out at once.
+        self.hot.set(flag::FAST_RECOVERY | flag::FORCE_RETRANSMIT);
+    }
+
+    /// Leaves recovery once `recover` is acknowledged.
+    pub(crate) fn maybe_leave_recovery(&mut self, env: &Env<'_>) {
+        if self.hot.snd_una.before(self.cold.recover) {
+            return;
+        }
+        if self.hot.has(flag::FAST_RECOVERY) {
+            self.hot.cwnd = self.cold.ssthresh;
+        }
+        self.on_recovery_exit(env.now);
+        self.hot.clear(flag::RECOVERY | flag::FORCE_RETRANSMIT);
+        self.hot.dup_acks = 0;
+        self.cold.recovery.rack.on_recovery_exit();
+        if !self.hot.has(flag::SACK) {
+            self.hot.sacked = 0;
+        }
+    }
+}
