@@ -11,3 +11,6 @@ pub mod host;
 pub use pollwire_core::*;
 #[doc(inline)]
 pub use {pollwire_offload as offload, pollwire_perf as perf, pollwire_rings as rings};
+#[cfg(feature = "tls")]
+#[doc(inline)]
+pub use pollwire_tls as tls;

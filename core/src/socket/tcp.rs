@@ -227,6 +227,16 @@ impl<'n> TcpFlow<'n> {
             .with_stack(|stack| stack.tcp_try_write(self.id, data))
     }
 
+    /// Bytes that [`try_write`](Self::try_write) would take now, whole; 0 while
+    /// it would block. For layers that must not be stopped half-way through a
+    /// record.
+    ///
+    /// # Errors
+    /// [`Error::Conn`] when the connection is over or this side is closed.
+    pub fn write_room(&self) -> Result<usize, Error> {
+        self.net.with_stack(|stack| stack.tcp_write_room(self.id))
+    }
+
     /// Queues all of `data`.
     ///
     /// # Errors

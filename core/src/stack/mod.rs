@@ -19,7 +19,7 @@ use pollwire_rings::{Caps, FrameBuf, FramePool, Instant, NetDevice, TxBurst};
 
 pub use memory::{BYTES_PER_FLOW, Memory};
 
-use crate::Counters;
+use crate::{Counter, Counters};
 use crate::flow::FlowTable;
 use crate::iface::{Events, Interface, Ipv4Cidr};
 use crate::ip::pmtu::PathMtus;
@@ -220,6 +220,12 @@ impl Stack {
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Adds to [`Counter::CopiedBytes`] what a layer above the stack copied of
+    /// its payload (TLS, where a record spans frames).
+    pub fn count_copied(&mut self, bytes: usize) {
+        self.counters.add(Counter::CopiedBytes, bytes as u64);
     }
 
     /// TCP flows in use: connections open, being opened from this side, or

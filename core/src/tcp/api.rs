@@ -357,6 +357,17 @@ impl Stack {
         Ok(tcb.cold.snd_limit.saturating_sub(tcb.hot.queued()) as usize)
     }
 
+    /// Bytes that [`tcp_try_write`](Self::tcp_try_write) would take now, whole;
+    /// 0 while it would block. For layers that must not be stopped half-way
+    /// through a record.
+    ///
+    /// # Errors
+    /// [`Error::Conn`] when the connection is over or this side is closed.
+    pub fn tcp_write_room(&mut self, id: FlowId) -> Result<usize, Error> {
+        let (tcb, env) = self.tcb_env(id)?;
+        tcb.write_room(&env)
+    }
+
     /// Whether everything written has been acknowledged.
     ///
     /// # Errors

@@ -121,6 +121,19 @@ impl Tcb<'_> {
         }
     }
 
+    /// Bytes that [`write_from`](Self::write_from) would take now.
+    pub(crate) fn write_room(&self, env: &Env<'_>) -> Result<usize, Error> {
+        match self.check_writable() {
+            Err(Error::WouldBlock) => return Ok(0),
+            other => other?,
+        }
+        let window = self.cold.snd_limit.saturating_sub(self.hot.queued()) as usize;
+        let kept = env.pool.capacity() / 16;
+        let frames = env.pool.available().saturating_sub(kept);
+        let segments = frames.min(env.nodes.available());
+        Ok(window.min(segments.saturating_mul(usize::from(self.hot.mss))))
+    }
+
     /// Queues a frame's data, cut into segments, without a copy.
     #[inline]
     pub(crate) fn queue_frame(
