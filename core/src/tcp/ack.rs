@@ -168,7 +168,6 @@ impl Tcb<'_> {
         self.hot.clear(flag::TIMER_MODES);
         if self.hot.flight() == 0 {
             self.hot.rtx_at = Instant::ZERO;
-            self.cold.stuck_since = Instant::ZERO;
         } else {
             self.hot.rtx_at = env.now.plus_nanos(self.hot.rtt.rto_nanos());
         }

@@ -244,7 +244,9 @@ impl Tcb<'_> {
             });
         }
         if self.hot.flight() == 0 && !self.hot.has(flag::PERSIST) {
+            self.hot.clear(flag::IDLE);
             self.hot.set(flag::PERSIST);
+            self.cold.stuck_since = env.now;
             self.hot.rtx_at = env.now.plus_nanos(self.hot.rtt.rto_nanos());
         }
         None
@@ -300,10 +302,10 @@ impl Tcb<'_> {
     /// Starts the retransmission timer unless it runs (RFC 6298, 5.1).
     #[inline(always)]
     pub(super) fn arm_rtx(&mut self, env: &Env<'_>) {
-        if self.cold.stuck_since == Instant::ZERO {
-            self.cold.stuck_since = env.now;
-        }
-        if self.hot.rtx_at <= env.now || self.hot.has(flag::PERSIST) {
+        if self.hot.rtx_at <= env.now || self.hot.has(flag::PERSIST | flag::IDLE) {
+            if self.hot.rtx_at == Instant::ZERO || self.hot.has(flag::PERSIST | flag::IDLE) {
+                self.cold.stuck_since = env.now;
+            }
             self.hot.clear(flag::TIMER_MODES);
             self.hot.rtx_at = env.now.plus_nanos(self.hot.rtt.rto_nanos());
         }

@@ -128,8 +128,10 @@ pub(crate) mod flag {
     pub(crate) const RTO_TIMER: u32 = 1 << 29;
     /// `rtx_at` is RACK's reordering timer (RFC 8985, 6.2).
     pub(crate) const REORDER_TIMER: u32 = 1 << 30;
+    /// `rtx_at` is the time after which an idle flow's `cwnd` is out of date.
+    pub(crate) const IDLE: u32 = 1 << 31;
     /// What `rtx_at` stands for.
-    pub(crate) const TIMER_MODES: u32 = PERSIST | RTO_TIMER | REORDER_TIMER;
+    pub(crate) const TIMER_MODES: u32 = PERSIST | RTO_TIMER | REORDER_TIMER | IDLE;
     /// Any recovery.
     pub(crate) const RECOVERY: u32 = FAST_RECOVERY | LOSS_RECOVERY;
 }
@@ -316,7 +318,7 @@ pub(crate) struct Cold {
     pub(crate) keepalive_probes: u8,
     /// When the last segment of the peer arrived.
     pub(crate) heard_at: Instant,
-    /// When the oldest data now unacknowledged was first stuck; zero if none.
+    /// When the last data was acknowledged, or the first sent since.
     pub(crate) stuck_since: Instant,
     /// Keepalive and FIN-WAIT-2 timer; zero when off.
     pub(crate) misc_at: Instant,
@@ -424,4 +426,3 @@ impl Tcb<'_> {
         (earliest != u64::MAX).then(|| Instant::from_nanos(earliest + 1))
     }
 }
-

@@ -26,7 +26,9 @@ impl Tcb<'_> {
             self.hot.ack_at = Instant::ZERO;
             self.ack_now();
         }
-        if is_due(self.hot.rtx_at, env.now)
+        if self.hot.has(flag::IDLE) || self.hot.rtx_at == Instant::ZERO {
+            self.on_idle(env);
+        } else if is_due(self.hot.rtx_at, env.now)
             && let Some(error) = self.on_retransmission_timer(env)
         {
             return Outcome::ResetPeer(self.hot.snd_nxt, error);

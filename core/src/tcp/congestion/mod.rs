@@ -26,7 +26,7 @@ use pollwire_rings::Instant;
 
 use super::Env;
 use super::seq::SeqNum;
-use super::tcb::{Tcb, flag};
+use super::tcb::{Tcb, TcpState, flag};
 use cubic::Cubic;
 use hystart::HyStart;
 use newreno::NewReno;
@@ -220,12 +220,17 @@ impl Congestion {
 
 impl Tcb<'_> {
     /// RFC 6928, 2: min (10*MSS, max (2*MSS, 14600)).
-    pub(crate) fn init_congestion(&mut self) {
+    fn initial_window(&self) -> u32 {
         let mss = u32::from(self.hot.mss);
-        self.hot.cwnd = match self.cold.initial_window {
+        match self.cold.initial_window {
             0 => (INITIAL_SEGMENTS * mss).min((2 * mss).max(14_600)),
             count => u32::from(count) * mss,
-        };
+        }
+    }
+
+    /// First values, once the segment size is known.
+    pub(crate) fn init_congestion(&mut self) {
+        self.hot.cwnd = self.initial_window();
         self.cold.ssthresh = u32::MAX;
         self.cold.congestion = Congestion {
             ecn_until: self.hot.snd_una - 1,
@@ -373,6 +378,41 @@ impl Tcb<'_> {
         self.cold.congestion.algorithm.undo(&mut window);
         self.set_window(&window);
         true
+    }
+
+    /// Nothing is in flight, and a timer fired, if only one that is out of date:
+    /// `cwnd` says less and less of the path.
+    ///
+    /// RFC 5681, 4.1: "TCP SHOULD set cwnd to no more than RW before beginning
+    /// transmission if the TCP has not sent data in an interval exceeding the
+    /// retransmission timeout", RW being the initial window. As RFC 2861, 3, and
+    /// Linux have it, it halves with each timeout that passes until it is there.
+    #[cold]
+    pub(super) fn on_idle(&mut self, env: &Env<'_>) {
+        let restart_window = self.initial_window();
+        let cwnd = self.hot.cwnd;
+        let open = matches!(self.hot.state, TcpState::Established | TcpState::CloseWait);
+        if self.hot.flight() > 0 || !open {
+            return;
+        }
+        self.hot.clear(flag::IDLE);
+        self.hot.rtx_at = Instant::ZERO;
+        if cwnd <= restart_window {
+            return;
+        }
+        let rto = self.hot.rtt.rto_nanos();
+        let due = self.cold.stuck_since.plus_nanos(rto);
+        self.hot.set(flag::IDLE);
+        if env.now < due {
+            self.hot.rtx_at = due;
+            return;
+        }
+        // RFC 2861, 3: what was known of the path is not all forgotten.
+        self.cold.ssthresh = self.cold.ssthresh.max(cwnd - cwnd / 4);
+        self.hot.cwnd = (cwnd / 2).max(restart_window);
+        self.hot.clear(flag::CWND_LIMITED);
+        self.cold.stuck_since = env.now;
+        self.hot.rtx_at = env.now.plus_nanos(rto);
     }
 
     /// Bytes per second at which the algorithm would pace, if it would.

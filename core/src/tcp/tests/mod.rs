@@ -1,6 +1,7 @@
 //! TCP by the rule, each test named by RFC and section.
 
 mod close;
+mod congestion;
 mod data;
 mod ecn;
 mod half_open;

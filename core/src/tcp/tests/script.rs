@@ -311,7 +311,7 @@ impl Script {
             .collect()
     }
 
-    fn bytes_of(&mut self, seg: &Seg) -> Vec<u8> {
+    pub(super) fn bytes_of(&mut self, seg: &Seg) -> Vec<u8> {
         let base = if seg.absolute_ack { 0 } else { self.iss };
         let ack = seg.ack.map_or(0, |ack| base.wrapping_add(ack));
         let mut options = seg.options.clone();

@@ -1,0 +1,242 @@
+//! How much may be in the network at once, by the rule.
+
+use super::script::{Script, seg};
+use crate::{CongestionControl, Counter, TcpInfo, TcpOptions};
+
+fn info(s: &mut Script) -> TcpInfo {
+    s.stack.tcp_info(s.flow.unwrap()).unwrap()
+}
+
+/// An open connection to a peer with a segment size of 1000, no options but
+/// window scale, and room for whatever comes.
+fn roomy(congestion: CongestionControl) -> Script {
+    let options = TcpOptions {
+        congestion,
+        ..TcpOptions::DEFAULT
+    };
+    let mut s = Script::accepted(options, seg().mss(1000).wscale(7));
+    // The window of a SYN is not scaled; this one is.
+    s.inject(seg().seq(1).ack(1).data(b"go").win(2000));
+    s.read();
+    s.advance(50);
+    s.skip();
+    s
+}
+
+/// Bytes in the segments that were sent since the last look.
+fn sent_bytes(s: &mut Script) -> u32 {
+    s.all_sent().iter().map(|s| s.data.len() as u32).sum()
+}
+
+/// Acknowledges up to `ack`.
+fn ack(s: &mut Script, ack: u32) {
+    s.inject(seg().seq(3).ack(ack).win(2000));
+}
+
+/// Offers more than can be sent, and acknowledges what is sent, two segments at
+/// a time, until `cwnd` has grown to `cwnd`. Nothing is in flight then; returns
+/// what is acknowledged.
+fn grow_to(s: &mut Script, cwnd: u32) -> u32 {
+    let mut acked = 1;
+    let mut queued = 1;
+    while info(s).cwnd < cwnd {
+        while queued < acked + 90_000 {
+            queued += s.write(&[1; 10_000]) as u32;
+        }
+        s.advance(10);
+        let sent = acked + sent_bytes(s);
+        while acked < sent {
+            acked = (acked + 2000).min(sent);
+            ack(s, acked);
+        }
+        acked = sent;
+    }
+    while acked < queued {
+        acked += sent_bytes(s);
+        ack(s, acked);
+    }
+    s.skip();
+    acked
+}
+
+#[test]
+fn rfc6928_2_ten_segments_to_begin_with() {
+    let mut s = roomy(CongestionControl::Cubic);
+    s.write(&[1; 30_000]);
+    assert_eq!(sent_bytes(&mut s), 10_000);
+    s.finish();
+}
+
+#[test]
+fn rfc5681_3_1_slow_start_grows_by_what_is_acknowledged() {
+    for congestion in [CongestionControl::Cubic, CongestionControl::NewReno] {
+        let mut s = roomy(congestion);
+        s.write(&[1; 60_000]);
+        s.skip();
+        ack(&mut s, 2001);
+        assert_eq!(sent_bytes(&mut s), 4000);
+        // RFC 3465: a stretch ACK counts in full.
+        ack(&mut s, 10_001);
+        assert_eq!(sent_bytes(&mut s), 16_000);
+        assert_eq!(info(&mut s).cwnd, 20_000);
+        s.finish();
+    }
+}
+
+#[test]
+fn rfc5681_3_1_every_ack_of_a_burst_counts() {
+    let mut s = roomy(CongestionControl::Cubic);
+    s.write(&[1; 60_000]);
+    s.skip();
+    // All of them arrive before anything is sent in answer.
+    let mut burst = pollwire_rings::RxBurst::new();
+    for count in 1..=5 {
+        let bytes = s.bytes_of(&seg().seq(3).ack(1 + count * 2000).win(2000));
+        let mut frame = s.stack.pool().alloc().unwrap();
+        frame.extend_from_slice(&bytes);
+        burst
+            .push(frame, pollwire_rings::RxMeta::default())
+            .unwrap();
+    }
+    s.stack.input(s.now, &mut burst);
+    s.run();
+    assert_eq!(info(&mut s).cwnd, 20_000);
+    s.finish();
+}
+
+#[test]
+fn rfc9438_5_8_a_window_that_is_not_used_does_not_grow() {
+    for congestion in [CongestionControl::Cubic, CongestionControl::NewReno] {
+        let mut s = roomy(congestion);
+        let mut acked = 1;
+        for _ in 0..50 {
+            s.write(&[1; 5000]);
+            acked += sent_bytes(&mut s);
+            s.advance(10);
+            ack(&mut s, acked);
+        }
+        assert_eq!(info(&mut s).cwnd, 10_000);
+        s.finish();
+    }
+}
+
+#[test]
+fn rfc9438_5_8_the_peers_window_is_no_reason_to_grow() {
+    let mut s = roomy(CongestionControl::Cubic);
+    let mut acked = 1;
+    for _ in 0..20 {
+        s.write(&[1; 20_000]);
+        acked += sent_bytes(&mut s);
+        s.advance(10);
+        // 64 * 128 bytes.
+        s.inject(seg().seq(3).ack(acked).win(64));
+    }
+    assert!(info(&mut s).cwnd <= 20_000, "{}", info(&mut s).cwnd);
+    s.finish();
+}
+
+#[test]
+fn rfc5681_3_1_a_timeout_leaves_one_segment() {
+    let mut s = roomy(CongestionControl::NewReno);
+    s.write(&[1; 30_000]);
+    s.skip();
+    s.advance(250);
+    assert_eq!(sent_bytes(&mut s), 1000);
+    let after = info(&mut s);
+    assert_eq!((after.cwnd, after.ssthresh), (1000, Some(5000)));
+    // "the value of ssthresh is held constant"
+    s.advance(450);
+    assert_eq!(sent_bytes(&mut s), 1000);
+    assert_eq!(info(&mut s).ssthresh, Some(5000));
+    s.finish();
+}
+
+#[test]
+fn rfc3465_2_3_after_a_timeout_an_ack_counts_one_segment() {
+    let mut s = roomy(CongestionControl::NewReno);
+    s.write(&[1; 30_000]);
+    s.skip();
+    s.advance(250);
+    s.skip();
+    ack(&mut s, 4001);
+    assert_eq!(info(&mut s).cwnd, 2000);
+    s.finish();
+}
+
+#[test]
+fn rfc5681_3_1_avoidance_grows_by_a_segment_a_round_trip() {
+    let mut s = roomy(CongestionControl::NewReno);
+    s.write(&[1; 30_000]);
+    s.skip();
+    s.advance(250);
+    s.skip();
+    // Up to the threshold of 5000 in slow start, then by one segment for each
+    // window that is acknowledged.
+    let mut acked = 1;
+    let mut windows = std::vec::Vec::new();
+    for _ in 0..30 {
+        acked = (acked + 1000).min(30_001);
+        ack(&mut s, acked);
+        windows.push(info(&mut s).cwnd / 1000);
+    }
+    assert_eq!(windows[..12], [2, 3, 4, 5, 5, 5, 5, 5, 6, 6, 6, 6]);
+    s.finish();
+}
+
+#[test]
+fn rfc5681_4_1_an_idle_connection_begins_anew() {
+    let mut s = roomy(CongestionControl::Cubic);
+    let acked = grow_to(&mut s, 60_000);
+    let grown = info(&mut s).cwnd;
+    // Less than a timeout, 200 ms: nothing is forgotten.
+    s.advance(150);
+    assert_eq!(info(&mut s).cwnd, grown);
+    s.advance(100);
+    assert_eq!(info(&mut s).cwnd, grown / 2);
+    s.advance(1000);
+    let idle = info(&mut s);
+    assert_eq!(idle.cwnd, 10_000, "the restart window");
+    s.write(&[1; 60_000]);
+    assert_eq!(sent_bytes(&mut s), 10_000);
+    ack(&mut s, acked + 10_000);
+    assert_eq!(sent_bytes(&mut s), 20_000, "slow start");
+    s.finish();
+}
+
+#[test]
+fn rfc5681_4_1_what_arrives_is_no_sign_of_what_was_sent() {
+    let mut s = roomy(CongestionControl::Cubic);
+    let acked = grow_to(&mut s, 60_000);
+    for index in 0..20 {
+        s.advance(50);
+        s.inject(seg().seq(3 + index).ack(acked).data(b"?").win(2000));
+        s.read();
+    }
+    assert!(info(&mut s).cwnd < 20_000, "{}", info(&mut s).cwnd);
+    s.finish();
+}
+
+#[test]
+fn rfc5681_4_1_the_timer_of_an_idle_connection_ends() {
+    let mut s = roomy(CongestionControl::Cubic);
+    grow_to(&mut s, 60_000);
+    s.advance(10_000);
+    assert_eq!(s.stack.deadline(), None);
+    assert_eq!(s.stack.counters().get(Counter::TcpTimeouts), 0);
+    s.expect_quiet();
+    s.finish();
+}
+
+#[test]
+fn rfc6298_5_1_the_first_send_after_idleness_has_a_whole_timeout() {
+    let mut s = roomy(CongestionControl::Cubic);
+    let acked = grow_to(&mut s, 60_000);
+    s.advance(390);
+    s.write(b"late");
+    s.skip();
+    s.advance(190);
+    s.expect_quiet();
+    s.advance(30);
+    s.expect(seg().seq(acked).ack(3).data(b"late"));
+    s.finish();
+}
