@@ -112,16 +112,12 @@ impl Host {
 
     fn egress(&mut self, now: Instant) {
         self.transmit(now);
-        let due = self
-            .stack
-            .deadline()
-            .is_some_and(|deadline| deadline <= now);
-        self.stack.expire(now);
-        if due {
+        if self.stack.expire(now) {
             self.transmit(now);
         }
     }
 
+    #[inline]
     fn transmit(&mut self, now: Instant) {
         loop {
             let more = self.stack.output(now, &mut self.tx);

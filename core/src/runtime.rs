@@ -186,8 +186,7 @@ impl<'n, D: NetDevice, C: Clock> Runtime<'n, D, C> {
         let polls = executor.poll_ready(main);
         let mut sent = self.transmit(now);
         let due = self.cell.with_stack(|stack| {
-            let due = stack.deadline().is_some_and(|deadline| deadline <= now);
-            stack.expire(now);
+            let due = stack.expire(now);
             self.free_frames = stack.pool().available();
             due
         });

@@ -183,6 +183,13 @@ impl TimerWheel {
         }
     }
 
+    /// Whether a timer may be due: no later than
+    /// [`next_deadline`](Self::next_deadline).
+    #[inline]
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        self.levels != 0 && self.soonest <= now.as_nanos() >> TICK_BITS
+    }
+
     /// When [`pop_due`](Self::pop_due) has something to do: never later than
     /// the first timer, and earlier only when timers must change level.
     #[inline]

@@ -68,6 +68,12 @@ impl RxBurst {
         self.frames.get_mut(self.tail..end).unwrap_or_default()
     }
 
+    /// The first place, if nothing was put in since the burst was emptied.
+    #[inline(always)]
+    pub(crate) fn first_place(&mut self) -> Option<&mut MaybeUninit<RxFrame>> {
+        (self.tail == 0).then_some(&mut self.frames[0])
+    }
+
     /// Adds the packets that were written to the first `count` places of
     /// [`spare`](Self::spare).
     ///
@@ -176,6 +182,13 @@ pub struct RxDrain<'a> {
 }
 
 impl RxDrain<'_> {
+    /// Whether just one frame is left.
+    #[must_use]
+    #[inline]
+    pub fn is_last(&self) -> bool {
+        self.burst.head + 1 == self.burst.tail
+    }
+
     /// The next frame, left where it is.
     #[must_use]
     #[inline]
@@ -403,6 +416,18 @@ impl TxBurst {
         }
     }
 
+    /// Takes the only packet out, if it has one piece.
+    #[inline(always)]
+    pub(crate) fn take_lone(&mut self) -> Option<(FrameRef, TxMeta)> {
+        if self.packets.len() != 1 || self.pieces.len() != 1 {
+            return None;
+        }
+        let meta = self.packets.pop()?.meta;
+        let piece = self.pieces.pop()?;
+        self.sealed = 0;
+        Some((piece, meta))
+    }
+
     /// Moves the packets at the front that hold at most `room` pieces together
     /// to the ends of `pieces` and `packets`, whose bounds count from `base`.
     /// Returns how many packets that was.
@@ -419,18 +444,6 @@ impl TxBurst {
             reason = "the callers' lanes are short"
         )]
         let base = base.wrapping_add(pieces.len() as u32);
-        // A lone packet, as in an exchange of small messages, is not worth the
-        // set-up of a block.
-        if let ([bounds], 1, true) = (self.packets.as_slice(), self.pieces.len(), room > 0) {
-            packets.push(Bounds {
-                end: base.wrapping_add(bounds.end),
-                meta: bounds.meta,
-            });
-            pieces.extend(self.pieces.pop());
-            self.packets.clear();
-            self.sealed = 0;
-            return 1;
-        }
         self.move_block_into(base, room, pieces, packets)
     }
 

@@ -15,7 +15,7 @@ use core::slice;
 use crate::pool::{Desc, HEADROOM, release};
 
 /// Where a view lies in its slot. `off + len <= slot size` always holds.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct View {
     desc: NonNull<Desc>,
     off: u32,
@@ -382,14 +382,13 @@ impl FrameRef {
         Some(self.share(whole))
     }
 
-    /// [`with_header`](Self::with_header) for a header of fixed length.
+    /// [`with_header`](Self::with_header) for a header of fixed length, in two
+    /// steps.
     #[must_use]
     #[inline(always)]
-    pub fn with_array<const N: usize>(&mut self, write: impl FnOnce(&mut [u8; N])) -> Option<Self> {
+    pub fn header_room<const N: usize>(&mut self) -> Option<HeaderRoom<'_, N>> {
         let whole = self.with_headroom(N)?;
-        // SAFETY: as in `with_header`, and an array has no alignment to keep.
-        write(unsafe { &mut *whole.data().cast::<[u8; N]>() });
-        Some(self.share(whole))
+        Some(HeaderRoom { frame: self, whole })
     }
 
     /// The view grown by `count` bytes at the front, if this handle is the only
@@ -408,6 +407,34 @@ impl FrameRef {
             view,
             not_send: PhantomData,
         }
+    }
+}
+
+/// Headroom before a [`FrameRef`] that nobody else holds, `N` bytes, to write a
+/// header in.
+#[derive(Debug)]
+pub struct HeaderRoom<'a, const N: usize> {
+    frame: &'a mut FrameRef,
+    /// The frame's view grown by `N` bytes at the front.
+    whole: View,
+}
+
+impl<const N: usize> HeaderRoom<'_, N> {
+    /// The bytes; they hold whatever was there.
+    #[inline(always)]
+    pub fn bytes(&mut self) -> &mut [u8; N] {
+        // SAFETY: the frame's handle is the only one and borrowed mutably for
+        // as long as this lives, so nobody reads or writes the slot meanwhile;
+        // `whole` was found to begin with `N` bytes of it before the view. An
+        // array of bytes has no alignment to keep.
+        unsafe { &mut *self.whole.data().cast::<[u8; N]>() }
+    }
+
+    /// A second handle, which shows header and view together.
+    #[must_use]
+    #[inline(always)]
+    pub fn share(self) -> FrameRef {
+        self.frame.share(self.whole)
     }
 }
 

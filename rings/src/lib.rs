@@ -52,7 +52,7 @@ pub use burst::{
 pub use device::{
     Caps, Gso, GsoKind, NetDevice, RxChecksum, RxMeta, TxChecksum, TxMeta, local_mac,
 };
-pub use frame::{FrameBuf, FrameRef};
+pub use frame::{FrameBuf, FrameRef, HeaderRoom};
 pub use pool::{FrameMemory, FramePool, HEADROOM};
 pub use region::{Blank, Region, TakeCell};
 pub use time::{Clock, Instant};

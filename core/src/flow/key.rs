@@ -97,14 +97,6 @@ impl FlowKey {
         }
     }
 
-    /// Whether it is the IPv4 flow between these addresses; `ports` as they
-    /// stand in a segment of the peer's: source, then destination.
-    #[inline]
-    pub(crate) fn is_v4_between(&self, local: u32, remote: u32, ports: u32) -> bool {
-        let v4 = |address: u32| (V4_MARK << 32) | u64::from(address);
-        self.ports == ports && self.remote == [0, v4(remote)] && self.local == [0, v4(local)]
-    }
-
     /// This host's end.
     #[inline]
     #[must_use]

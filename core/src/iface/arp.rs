@@ -222,6 +222,7 @@ impl Stack {
     }
 
     /// Does what is due for neighbours and for our own addresses.
+    #[inline(never)]
     pub(crate) fn iface_expire(&mut self, now: Instant) {
         if self.iface.announcer.take_due(now) {
             for own in self.iface.addresses.clone() {

@@ -16,8 +16,10 @@ use crate::tcp::header::{V4_PLAIN, V4_TIMED};
 use crate::tcp::predict::Expected;
 use crate::tcp::seq::SeqNum;
 use crate::tcp::tcb::{Hot, Tcb, flag};
+use crate::tcp::template::Template;
+use crate::wire::ETHERNET_HEADER;
 use crate::wire::tcp::{ACK, PSH};
-use crate::{Counter, FlowKey};
+use crate::{Counter, Counters};
 
 /// Ethernet and IPv4 header.
 const TCP_AT: usize = 34;
@@ -37,29 +39,70 @@ impl Stack {
             pool,
             counters,
             rx_rest,
-            iface,
             ..
         } = self;
         let Some((mut tcb, mut env)) = tcp.flow(index, now, pool, counters, rx_rest) else {
             return pieces.next();
         };
-        let mac = &iface.caps().mac;
         let mut taken = (0, 0);
         let odd = if tcb.hot.has(flag::TIMESTAMPS) {
-            take_run::<V4_TIMED>(&mut tcb, &mut env, mac, pieces, &mut taken)
+            take_run::<V4_TIMED>(&mut tcb, &mut env, pieces, &mut taken)
         } else {
-            take_untimed_run(&mut tcb, &mut env, mac, pieces, &mut taken)
+            take_untimed_run(&mut tcb, &mut env, pieces, &mut taken)
         };
         let (frames, bytes) = taken;
         if frames > 0 {
-            counters.add(Counter::FramesIn, frames);
-            counters.add(Counter::BytesIn, bytes);
-            counters.add(Counter::Ipv4In, frames);
-            counters.add(Counter::TcpSegmentsIn, frames);
+            count(counters, frames, bytes);
             tcp.touch(index);
         }
         odd
     }
+}
+
+impl Stack {
+    /// Takes the only packet of a burst if it is what the last flow expects, or
+    /// gives it back: an exchange of small messages is not worth the set-up of
+    /// a run.
+    #[inline(always)]
+    pub(super) fn input_lone(&mut self, now: Instant, piece: RxFrame) -> Option<RxFrame> {
+        let index = self.tcp.last;
+        let Self {
+            tcp,
+            pool,
+            counters,
+            rx_rest,
+            ..
+        } = self;
+        let Some((mut tcb, mut env)) = tcp.flow(index, now, pool, counters, rx_rest) else {
+            return Some(piece);
+        };
+        let RxFrame { mut frame, meta } = piece;
+        let timed = tcb.hot.has(flag::TIMESTAMPS) && !meta.continues;
+        let expected =
+            match timed.then(|| parse::<V4_TIMED>(&frame, meta, &tcb.cold.template, tcb.hot)) {
+                Some(Some(expected)) => expected,
+                _ => return Some(RxFrame { frame, meta }),
+            };
+        let bytes = frame.len() as u64;
+        frame.trim_front(V4_TIMED);
+        frame.truncate(expected.len as usize);
+        if let Err(reason) = tcb.on_expected(&mut env, &expected, frame) {
+            env.counters.drop(reason);
+        }
+        tcb.end_expected(&mut env, &expected, expected.len);
+        count(counters, 1, bytes);
+        tcp.touch(index);
+        None
+    }
+}
+
+/// Counts expected packets and their bytes.
+#[inline(always)]
+fn count(counters: &mut Counters, frames: u64, bytes: u64) {
+    counters.add(Counter::FramesIn, frames);
+    counters.add(Counter::BytesIn, bytes);
+    counters.add(Counter::Ipv4In, frames);
+    counters.add(Counter::TcpSegmentsIn, frames);
 }
 
 /// [`take_run`] for a flow without timestamps: rare.
@@ -67,11 +110,10 @@ impl Stack {
 fn take_untimed_run(
     tcb: &mut Tcb<'_>,
     env: &mut Env<'_>,
-    mac: &[u8; 6],
     pieces: &mut impl Iterator<Item = RxFrame>,
     taken: &mut (u64, u64),
 ) -> Option<RxFrame> {
-    take_run::<V4_PLAIN>(tcb, env, mac, pieces, taken)
+    take_run::<V4_PLAIN>(tcb, env, pieces, taken)
 }
 
 /// Takes expected packets with `N` bytes of headers; counts them, and their
@@ -80,7 +122,6 @@ fn take_untimed_run(
 fn take_run<const N: usize>(
     tcb: &mut Tcb<'_>,
     env: &mut Env<'_>,
-    mac: &[u8; 6],
     pieces: &mut impl Iterator<Item = RxFrame>,
     taken: &mut (u64, u64),
 ) -> Option<RxFrame> {
@@ -94,8 +135,11 @@ fn take_run<const N: usize>(
                 last.expected.seq = tcb.hot.rcv_nxt;
                 &last.expected
             }
-            last => match parse::<N>(&frame, meta, mac, tcb.key, tcb.hot) {
-                Some(found) => &last.insert(found).expected,
+            last => match parse::<N>(&frame, meta, &tcb.cold.template, tcb.hot) {
+                Some(expected) => {
+                    let taken = Taken::new(expected, &frame, meta);
+                    &last.insert(taken).expected
+                }
                 None => break Some(RxFrame { frame, meta }),
             },
         };
@@ -136,6 +180,17 @@ fn is_renumbered<const N: usize>(head: &[u8; N], valid: &[u8; N]) -> bool {
 }
 
 impl<const N: usize> Taken<N> {
+    #[inline(always)]
+    fn new(expected: Expected, frame: &FrameBuf, meta: RxMeta) -> Self {
+        Self {
+            expected,
+            // It was parsed: it is as long.
+            head: frame.first_chunk().copied().unwrap_or([0; N]),
+            frame_len: frame.len(),
+            checksum: meta.checksum,
+        }
+    }
+
     /// Whether this packet is the one behind, and all its headers say the same.
     #[inline(always)]
     fn is_repeated(&self, frame: &FrameBuf, meta: RxMeta, hot: &Hot) -> bool {
@@ -193,32 +248,34 @@ fn is_intact<const N: usize>(head: &[u8; N], tcp: &[u8]) -> bool {
 fn parse<const N: usize>(
     frame: &FrameBuf,
     meta: RxMeta,
-    mac: &[u8; 6],
-    key: &FlowKey,
+    template: &Template,
     hot: &Hot,
-) -> Option<Taken<N>> {
+) -> Option<Expected> {
     let head = frame.first_chunk::<N>()?;
     let half = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
     let word = |at: usize| half_word_at(head, at);
+    // Our address is the source of what we send.
+    let ours = |at: usize| half_word_at(&template.bytes, at);
+    let mac_ahead = word_at(head, 0) << 16 == word_at(&template.bytes, 6) << 16;
     // IPv4 without options, whatever the class of service, but no mark of
     // congestion (RFC 3168, 5: both bits; ECT(1) is not worth a compare of its
     // own); not a fragment; TCP.
     let shape = word(12) & 0xffff_ff01 == 0x0800_4500
-        && half(20) & 0x3fff == 0
-        && head[23] == 6
-        && usize::from(head[46] >> 4) * 4 == N - TCP_AT
-        && head[47] & !PSH == ACK
+        && word(20) & 0x3fff_00ff == 6
+        && mac_ahead
         && head[6] & 1 == 0
-        && head[..6] == *mac;
-    if !shape || !key.is_v4_between(word(30), word(26), word(34)) {
-        return None;
-    }
-    if N == V4_TIMED && word(54) != 0x0101_080a {
+        && usize::from(head[46] >> 4) * 4 == N - TCP_AT
+        && head[47] & !PSH == ACK;
+    let flow = word(26) == ours(30)
+        && word(30) == ours(26)
+        && word(34) == ours(34).rotate_left(16)
+        && template.is_v4();
+    if !shape || !flow || (N == V4_TIMED && word(54) != 0x0101_080a) {
         return None;
     }
     let total = usize::from(half(16));
-    let tcp_len = total.checked_sub(20)?;
-    let len = tcp_len.checked_sub(N - TCP_AT)?;
+    let len = total.checked_sub(N - ETHERNET_HEADER)?;
+    let tcp_len = len + N - TCP_AT;
     let timestamp = if N == V4_TIMED {
         (word(58), word(62))
     } else {
@@ -243,10 +300,5 @@ fn parse<const N: usize>(
     if meta.checksum == RxChecksum::Unknown && !is_intact(head, tcp) {
         return None;
     }
-    Some(Taken {
-        expected,
-        head: *head,
-        frame_len: frame.len(),
-        checksum: meta.checksum,
-    })
+    Some(expected)
 }

@@ -7,7 +7,7 @@
 use core::net::{IpAddr, Ipv4Addr};
 
 use pollwire_offload::checksum::Sum;
-use pollwire_rings::{FrameBuf, Instant, RxBurst, RxFrame, RxMeta};
+use pollwire_rings::{FrameBuf, Instant, RxBurst, RxDrain, RxFrame, RxMeta};
 use zerocopy::FromBytes;
 
 use super::{IpMeta, Stack};
@@ -29,22 +29,46 @@ impl Stack {
     pub fn input(&mut self, now: Instant, burst: &mut RxBurst) {
         self.set_now(now);
         let mut pieces = burst.drain();
+        if !pieces.is_last() {
+            return self.input_many(now, &mut pieces);
+        }
+        let Some(piece) = pieces.next() else { return };
+        let odd = match piece.frame.get(PROTOCOL_AT) {
+            Some(&PROTOCOL_TCP) => self.input_lone(now, piece),
+            Some(&PROTOCOL_UDP) => self.udp_expected(piece),
+            _ => Some(piece),
+        };
+        if let Some(piece) = odd {
+            self.input_odd(now, piece, &mut pieces);
+        }
+    }
+
+    /// Takes the packets of a burst of several.
+    #[inline(never)]
+    fn input_many(&mut self, now: Instant, pieces: &mut RxDrain<'_>) {
         while let Some(next) = pieces.peek() {
             // What IPv4 without options carries; anything else is found out
             // about below.
             let odd = match next.frame.get(PROTOCOL_AT) {
-                Some(&PROTOCOL_TCP) => self.input_expected(now, &mut pieces),
+                Some(&PROTOCOL_TCP) => self.input_expected(now, pieces),
                 Some(&PROTOCOL_UDP) => pieces.next().and_then(|piece| self.udp_expected(piece)),
                 _ => pieces.next(),
             };
-            let Some(piece) = odd else { continue };
-            self.counters
-                .add(Counter::BytesIn, piece.frame.len() as u64);
-            if piece.meta.continues {
-                self.on_pieces(now, piece, &mut pieces);
-            } else {
-                self.on_packet(now, piece, Ok(()));
+            if let Some(piece) = odd {
+                self.input_odd(now, piece, pieces);
             }
+        }
+    }
+
+    /// Takes a packet that no short way is made for.
+    #[inline(never)]
+    fn input_odd(&mut self, now: Instant, piece: RxFrame, pieces: &mut RxDrain<'_>) {
+        self.counters
+            .add(Counter::BytesIn, piece.frame.len() as u64);
+        if piece.meta.continues {
+            self.on_pieces(now, piece, pieces);
+        } else {
+            self.on_packet(now, piece, Ok(()));
         }
     }
 

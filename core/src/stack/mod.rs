@@ -263,10 +263,12 @@ impl Stack {
         more || control
     }
 
-    /// Runs the timers that are due.
-    pub fn expire(&mut self, now: Instant) {
+    /// Runs the timers that are due. Returns whether [`output`](Self::output)
+    /// has something to send, from them or left from before.
+    #[inline]
+    pub fn expire(&mut self, now: Instant) -> bool {
         self.set_now(now);
-        if self.timers.next_deadline().is_some_and(|at| at <= now) {
+        if self.timers.is_due(now) {
             self.tcp_expire(now);
         }
         if self.tcp.records_due().is_some_and(|at| at <= now) {
@@ -280,13 +282,20 @@ impl Stack {
         if self.reassembly.deadline().is_some_and(|at| at <= now) {
             self.fragments_expire(now);
         }
+        self.has_output()
+    }
+
+    /// Whether something waits to be sent.
+    #[inline]
+    fn has_output(&self) -> bool {
+        self.tcp.any_touched() || !self.outbox.is_empty()
     }
 
     /// When [`expire`](Self::expire) or [`output`](Self::output) next has work:
     /// now, if output is waiting; `None` when only a frame can change anything.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        if self.tcp.any_touched() || !self.outbox.is_empty() {
+        if self.has_output() {
             return Some(self.now);
         }
         let flows = earlier(self.timers.next_deadline(), self.tcp.records_due());

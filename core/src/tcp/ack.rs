@@ -68,7 +68,39 @@ impl Tcb<'_> {
             && self.hot.snd_wnd == old_window
     }
 
-    #[inline]
+    /// [`on_new_ack`](Self::on_new_ack) for an expected segment, outside of
+    /// recovery: at once where it acknowledges the one segment in flight, as a
+    /// reply does.
+    #[inline(always)]
+    pub(crate) fn on_expected_ack(
+        &mut self,
+        env: &mut Env<'_>,
+        ack: SeqNum,
+        timestamps: (u32, u32),
+    ) {
+        let sent_at = if ack == self.hot.snd_nxt {
+            env.nodes.pop_only(&mut self.hot.send, ack)
+        } else {
+            None
+        };
+        let Some(sent_at) = sent_at else {
+            return self
+                .again()
+                .on_new_ack(&mut env.again(), ack, Some(timestamps));
+        };
+        let acked = ack.bytes_since(self.hot.snd_una);
+        self.hot.snd_una = ack;
+        let rtt_us = self.hot.rtt.sample(env.now.nanos_since(sent_at) / 1000);
+        self.hot.rtt.backoff = 0;
+        self.hot.dup_acks = 0;
+        self.grow_window(env, acked, Some(rtt_us));
+        self.hot.rtx_at = Instant::ZERO;
+        self.cold.stuck_since = Instant::ZERO;
+        env.counters.add(Counter::TcpBytesAcked, u64::from(acked));
+        self.wake_writer();
+    }
+
+    #[inline(never)]
     pub(crate) fn on_new_ack(
         &mut self,
         env: &mut Env<'_>,

@@ -83,6 +83,19 @@ pub(crate) struct Env<'a> {
 pub(crate) const MAX_REST: usize = 48;
 
 impl Env<'_> {
+    /// The same, lent to a function that is not inlined: so what is lent lies
+    /// in memory for that call only, not all the time.
+    #[inline(always)]
+    pub(crate) fn again(&mut self) -> Env<'_> {
+        Env {
+            now: self.now,
+            pool: self.pool,
+            nodes: self.nodes,
+            counters: self.counters,
+            rest: self.rest,
+        }
+    }
+
     /// Whether frames are scarce: windows no longer grow and out-of-order data
     /// is refused, so that what was promised can still be kept.
     #[inline]

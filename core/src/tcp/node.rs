@@ -149,7 +149,7 @@ impl Nodes {
     }
 
     /// A node for `frame` at `seq`; gives the frame back when none is left.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn alloc(&mut self, seq: SeqNum, frame: FrameRef) -> Result<NodeId, FrameRef> {
         let id = match self.free {
             Some(id) => id,
@@ -217,6 +217,25 @@ impl Nodes {
             queue.tail = None;
         }
         frame
+    }
+
+    /// Gives back the queue's only node if it was sent once, nothing else is
+    /// known of it, and it ends at `ack`. Returns when it was sent.
+    #[inline(always)]
+    pub(crate) fn pop_only(&mut self, queue: &mut Queue, ack: SeqNum) -> Option<Instant> {
+        let id = queue.head.filter(|_| queue.head == queue.tail)?;
+        let free = self.free;
+        let node = self.get_mut(id)?;
+        if node.marks != SENT || node.end() != ack {
+            return None;
+        }
+        drop(node.frame.take());
+        node.next = free;
+        let sent_at = node.sent_at;
+        self.free = Some(id);
+        self.in_use -= 1;
+        *queue = Queue::EMPTY;
+        Some(sent_at)
     }
 
     /// Gives back the nodes at the front that end at or before `ack`, as long

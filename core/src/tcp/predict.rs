@@ -76,7 +76,7 @@ impl Tcb<'_> {
             self.cold.ts_recent_at = env.now;
         }
         if seg.ack != self.hot.snd_una {
-            self.on_new_ack(env, seg.ack, Some(seg.timestamp));
+            self.on_expected_ack(env, seg.ack, seg.timestamp);
         }
         if seg.len == 0 {
             return Ok(());
@@ -86,7 +86,7 @@ impl Tcb<'_> {
 
     /// Does what a run of expected segments needs but once: `last` is the run's
     /// last, `longest` its longest payload.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn end_expected(&mut self, env: &mut Env<'_>, last: &Expected, longest: u32) {
         self.cold.heard_at = env.now;
         self.hot.snd_wl1 = last.seq;

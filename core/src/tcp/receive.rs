@@ -211,10 +211,10 @@ impl Tcb<'_> {
 
     /// Decides when the data just taken is acknowledged (RFC 9293, 3.8.6.3;
     /// RFC 5681, 4.2): every second full segment at once, else delayed.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn schedule_ack(&mut self, env: &Env<'_>, len: u32, push: bool) {
         if len > u32::from(self.hot.rcv_mss) {
-            self.grow_rcv_mss(len);
+            self.again().grow_rcv_mss(len);
         }
         let unacked = self.hot.rcv_nxt.bytes_since(self.hot.last_ack_sent);
         if unacked >= 2 * u32::from(self.hot.rcv_mss) {
@@ -253,9 +253,15 @@ impl Tcb<'_> {
     /// the buffer, and never back (MUST NOT shrink, 3.8.6).
     #[inline(always)]
     pub(crate) fn advance_window(&mut self, scarce: bool) -> u32 {
+        let promised = self.hot.rcv_adv.bytes_since(self.hot.rcv_nxt);
+        let limit = self.cold.rcv_limit;
+        let step = u32::from(self.hot.rcv_mss).min(limit / 2);
+        // All the space that there can be would not move it.
+        if promised + step > limit {
+            return promised;
+        }
         let edge = self.hot.rcv_nxt + self.free_space(scarce);
         let gain = edge.bytes_since(self.hot.rcv_adv);
-        let step = u32::from(self.hot.rcv_mss).min(self.cold.rcv_limit / 2);
         if gain >= step {
             self.hot.rcv_adv = edge;
         }

@@ -27,7 +27,7 @@ impl Rtt {
     };
 
     /// Folds in a sample and returns it, within bounds. RFC 6298, 2.2 and 2.3.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn sample(&mut self, micros: u64) -> u32 {
         let sample = u32::try_from(micros)
             .unwrap_or(MAX_RTO_US)
@@ -44,13 +44,16 @@ impl Rtt {
     }
 
     /// The present timeout, back-off included, in nanoseconds.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn rto_nanos(&self) -> u64 {
         let base = if self.srtt_us == 0 {
             INITIAL_RTO_US
         } else {
             (self.srtt_us + self.rttvar_us * 4).clamp(MIN_RTO_US, MAX_RTO_US)
         };
+        if self.backoff == 0 {
+            return u64::from(base) * 1000;
+        }
         let micros = (u64::from(base) << self.backoff.min(16)).min(u64::from(MAX_RTO_US));
         micros * 1000
     }

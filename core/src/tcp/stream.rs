@@ -134,14 +134,13 @@ impl Tcb<'_> {
         let sum = if offload { None } else { Some(Sum::of(frame)) };
         let seq = self.hot.snd_nxt;
         let fields = self.fields(env.now, scarce, seq, ACK | PSH);
-        let template = &self.cold.template;
-        let whole = frame.with_array::<V4_TIMED>(|out| {
-            header::write_v4(out, template, &fields, len as usize, sum);
-        });
         // Shared or without headroom: a frame for the header, elsewhere.
-        let Some(whole) = whole else {
+        let Some(mut room) = frame.header_room::<V4_TIMED>() else {
             return false;
         };
+        let (out, template) = (room.bytes(), &self.cold.template);
+        header::write_v4(out, template, &fields, len as usize, sum);
+        let whole = room.share();
         node.marks = SENT;
         node.sent_at = env.now;
         self.hot.unsent = None;
@@ -208,11 +207,12 @@ impl Tcb<'_> {
             }
             let flags = if last { ACK | PSH } else { ACK };
             let seq = self.hot.snd_nxt;
-            let whole = frame.with_array::<N>(|out| run.stamp(out, seq, flags, sum));
             // Shared or without headroom: a frame for the header, elsewhere.
-            let Some(whole) = whole else {
+            let Some(mut room) = frame.header_room::<N>() else {
                 break Stop::Done;
             };
+            run.stamp(room.bytes(), seq, flags, sum);
+            let whole = room.share();
             node.marks = SENT;
             node.sent_at = env.now;
             self.hot.unsent = node.next;

@@ -271,7 +271,7 @@ impl Tcp {
     }
 
     /// Puts flow `index` on the list that output works through.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn touch(&mut self, index: u32) {
         let Some(hot) = self.hot_mut(index) else {
             return;

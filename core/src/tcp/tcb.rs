@@ -387,6 +387,18 @@ pub(crate) struct Tcb<'a> {
 }
 
 impl Tcb<'_> {
+    /// The same, lent to a function that is not inlined; see [`Env::again`].
+    ///
+    /// [`Env::again`]: super::Env::again
+    #[inline(always)]
+    pub(crate) fn again(&mut self) -> Tcb<'_> {
+        Tcb {
+            hot: self.hot,
+            cold: self.cold,
+            key: self.key,
+        }
+    }
+
     /// Wakes whoever waits to read.
     #[inline]
     pub(crate) fn wake_reader(&mut self) {

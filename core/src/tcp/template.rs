@@ -72,6 +72,12 @@ impl Template {
         }
     }
 
+    /// Whether it is an IPv4 flow's, and not empty.
+    #[inline(always)]
+    pub(crate) fn is_v4(&self) -> bool {
+        self.bytes[14] == 0x45
+    }
+
     /// The Ethernet header.
     pub(crate) fn link(&self) -> [u8; 14] {
         let mut link = [0; 14];

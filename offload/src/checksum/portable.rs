@@ -40,7 +40,7 @@ pub(super) fn sum_tail(mut data: &[u8]) -> u64 {
 }
 
 /// For headers and small payloads: no set-up.
-#[inline]
+#[inline(always)]
 pub(super) fn sum_short(data: &[u8]) -> u64 {
     let Some(last) = data.last_chunk::<8>() else {
         return sum_tail(data);

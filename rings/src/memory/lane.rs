@@ -36,6 +36,9 @@ enum Stop {
 }
 
 pub(super) struct Lane {
+    /// A packet of one piece that found the lane empty, as in an exchange of
+    /// small messages; the lists below are empty then.
+    lone: Option<(FrameRef, TxMeta)>,
     /// The pieces of all packets, flat, as in a [`TxBurst`].
     pieces: Vec<FrameRef>,
     packets: Vec<Bounds>,
@@ -52,6 +55,7 @@ pub(super) struct Lane {
 impl Default for Lane {
     fn default() -> Self {
         Self {
+            lone: None,
             pieces: Vec::with_capacity(PIECES),
             packets: Vec::with_capacity(PIECES),
             base: 0,
@@ -66,6 +70,7 @@ impl Default for Lane {
 impl fmt::Debug for Lane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lane")
+            .field("lone", &self.lone.is_some())
             .field("packets", &self.packets.len())
             .field("impaired", &self.line.is_some())
             .field("now", &self.now)
@@ -95,7 +100,7 @@ impl Lane {
     }
 
     pub(super) fn next_event(&self) -> Option<Instant> {
-        if !self.packets.is_empty() {
+        if self.lone.is_some() || !self.packets.is_empty() {
             return Some(self.now);
         }
         self.line.as_ref()?.next_event()
@@ -105,12 +110,33 @@ impl Lane {
     pub(super) fn send(&mut self, burst: &mut TxBurst) -> usize {
         let accepted = if let Some(line) = &mut self.line {
             line.send(self.now, burst, &mut self.stats)
+        } else if self.lone.is_none() && self.packets.is_empty() {
+            self.lone = burst.take_lone();
+            if self.lone.is_some() {
+                1
+            } else {
+                self.queue(burst)
+            }
         } else {
-            let room = PIECES.saturating_sub(self.pieces.len());
-            burst.move_into(room, self.base, &mut self.pieces, &mut self.packets)
+            self.queue(burst)
         };
         self.stats.sent += accepted as u64;
         accepted
+    }
+
+    #[inline(never)]
+    fn queue(&mut self, burst: &mut TxBurst) -> usize {
+        if let Some(lone) = self.lone.take() {
+            self.queue_lone(lone);
+        }
+        let room = PIECES.saturating_sub(self.pieces.len());
+        burst.move_into(room, self.base, &mut self.pieces, &mut self.packets)
+    }
+
+    fn queue_lone(&mut self, (piece, meta): (FrameRef, TxMeta)) {
+        let end = self.base.wrapping_add(1);
+        self.pieces.push(piece);
+        self.packets.push(Bounds { end, meta });
     }
 
     #[inline]
@@ -120,18 +146,28 @@ impl Lane {
         pool: &FramePool,
         out: &mut RxBurst,
     ) -> usize {
-        let plain = if self.packets.len() == 1 {
-            self.receive_lone(pool, out)
-        } else {
-            self.receive_plain(pool, out)
-        };
-        let added = if self.packets.is_empty() && self.line.is_none() {
-            plain
-        } else {
-            plain + self.receive_any(receiver, pool, out)
+        let added = match self.lone.take() {
+            Some(lone) => match self.receive_lone(lone, pool, out) {
+                Ok(()) => 1,
+                Err(lone) => {
+                    self.queue_lone(lone);
+                    self.receive_queued(receiver, pool, out)
+                }
+            },
+            None => self.receive_queued(receiver, pool, out),
         };
         self.stats.delivered += added as u64;
         added
+    }
+
+    #[inline(never)]
+    fn receive_queued(&mut self, receiver: Receiver, pool: &FramePool, out: &mut RxBurst) -> usize {
+        let plain = self.receive_plain(pool, out);
+        if self.packets.is_empty() && self.line.is_none() {
+            plain
+        } else {
+            plain + self.receive_any(receiver, pool, out)
+        }
     }
 
     /// Delivers packets from the front as long as each is of one piece, needs
@@ -163,32 +199,28 @@ impl Lane {
     }
 
     /// Delivers the only packet if [`receive_plain`](Self::receive_plain)
-    /// would: an exchange of small messages is not worth a loop.
-    #[inline]
-    fn receive_lone(&mut self, pool: &FramePool, out: &mut RxBurst) -> usize {
+    /// would, into an empty burst; else gives it back.
+    #[inline(always)]
+    fn receive_lone(
+        &mut self,
+        (piece, meta): (FrameRef, TxMeta),
+        pool: &FramePool,
+        out: &mut RxBurst,
+    ) -> Result<(), (FrameRef, TxMeta)> {
         let room = pool.frame_size() - crate::HEADROOM;
-        let (Some(packet), [piece], Some(place)) = (
-            self.packets.first(),
-            self.pieces.as_slice(),
-            out.spare().first_mut(),
-        ) else {
-            return 0;
+        let fits = meta.gso.is_none() && piece.len() <= room;
+        let (Some(place), true) = (out.first_place(), fits) else {
+            return Err((piece, meta));
         };
-        if packet.meta.gso.is_some() || piece.len() > room {
-            return 0;
-        }
         let Some(frame) = pool.alloc() else {
-            return 0;
+            return Err((piece, meta));
         };
         // SAFETY: the frame is new, and `room` is what its slot has.
-        unsafe { deliver(piece, packet.meta, frame, place) };
+        unsafe { deliver(&piece, meta, frame, place) };
         self.stats.delivered_bytes += piece.len() as u64;
-        // SAFETY: one place was written to.
+        // SAFETY: the first place was written to, and the burst was empty.
         unsafe { out.add_packets(1) };
-        self.packets.clear();
-        drop(self.pieces.pop());
-        self.base = 0;
-        1
+        Ok(())
     }
 
     /// Delivers packets of every shape.

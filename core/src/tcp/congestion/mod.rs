@@ -264,7 +264,7 @@ impl Tcb<'_> {
     #[inline(always)]
     pub(crate) fn grow_window(&mut self, env: &Env<'_>, acked: u32, rtt_us: Option<u32>) {
         if self.hot.flags & (flag::CWND_LIMITED | flag::FAST_RECOVERY) == flag::CWND_LIMITED {
-            self.grow_limited_window(env.now, acked, rtt_us);
+            self.again().grow_limited_window(env.now, acked, rtt_us);
         }
     }
 
