@@ -9,6 +9,9 @@ extern crate std;
 pub mod host;
 
 pub use pollwire_core::*;
+#[cfg(feature = "dns")]
+#[doc(inline)]
+pub use pollwire_dns as dns;
 #[doc(inline)]
 pub use {pollwire_offload as offload, pollwire_perf as perf, pollwire_rings as rings};
 #[cfg(feature = "tls")]

@@ -1,0 +1,190 @@
+//! The resolver over a stack's sockets.
+
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use hickory_proto::rr::{Name, RecordType};
+use pollwire_core::{Net, Random};
+
+use crate::{Answer, Config, Counters, DnsError, Machine, Nameserver, candidates};
+
+mod driver;
+mod ip;
+mod link;
+mod nal;
+
+#[cfg(test)]
+mod tests;
+
+use driver::{Owner, Pending};
+pub use ip::{Addresses, IpStream};
+
+/// A stub resolver over a stack's sockets. Copies are cheap and share cache,
+/// connections and what is under way; dropping the last one ends all of it.
+///
+/// Dropping the future of a lookup cancels it.
+#[derive(Clone)]
+pub struct Resolver<'n> {
+    owner: Rc<Owner<'n>>,
+}
+
+impl<'n> Resolver<'n> {
+    /// A resolver that works as `config` says. Ids, ports and letters come from
+    /// the stack's own generator.
+    #[must_use]
+    pub fn new(net: Net<'n>, config: Config) -> Self {
+        let mut seed = [0; 32];
+        net.random(&mut seed);
+        let machine = Machine::new(config, Random::new(seed));
+        Self {
+            owner: Rc::new(Owner::new(net, machine)),
+        }
+    }
+
+    /// The handle that it was made from.
+    #[must_use]
+    pub fn net(&self) -> Net<'n> {
+        self.owner.net()
+    }
+
+    /// What it counted so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.owner.with(|machine| machine.counters().clone())
+    }
+
+    /// Answers in the cache, and about how many bytes they take.
+    #[must_use]
+    pub fn cached(&self) -> (usize, usize) {
+        self.owner.with(|machine| machine.cached())
+    }
+
+    /// Forgets all answers.
+    pub fn clear_cache(&self) {
+        self.owner.with(Machine::clear_cache);
+    }
+
+    /// The nameservers in use.
+    #[must_use]
+    pub fn servers(&self) -> Vec<Nameserver> {
+        self.owner.with(|machine| machine.config().servers.clone())
+    }
+
+    /// Asks other servers from now on, as DHCP or a router announced them; what
+    /// is under way begins anew.
+    pub fn set_servers(&self, servers: Vec<Nameserver>) {
+        let now = self.net().now();
+        self.owner.with(|machine| machine.set_servers(now, servers));
+        self.owner.pump();
+    }
+
+    /// Changes the domains that short names are tried in.
+    pub fn set_search(&self, search: Vec<Name>) {
+        self.owner.with(|machine| machine.set_search(search));
+    }
+
+    /// The names to try for `text`: a static host as it is, others as the search
+    /// list says.
+    fn candidates(&self, text: &str) -> Result<Vec<Name>, DnsError> {
+        self.owner.with(|machine| {
+            let config = machine.config();
+            if let Ok(mut name) = Name::from_utf8(text)
+                && config.hosts.addresses_of(&name).is_some()
+            {
+                name.set_fqdn(true);
+                return Ok(Vec::from([name]));
+            }
+            candidates(text, &config.search, config.ndots)
+        })
+    }
+
+    fn start(&self, name: &Name, record_type: RecordType) -> Pending<'n> {
+        Pending::new(self.owner.clone(), name, record_type)
+    }
+
+    /// The records of one type at `name`, which may be international and is
+    /// completed from the search list.
+    ///
+    /// # Errors
+    /// [`DnsError`]: why there is nothing.
+    pub async fn lookup(&self, name: &str, record_type: RecordType) -> Result<Answer, DnsError> {
+        let mut last = DnsError::BadName;
+        for name in self.candidates(name)? {
+            match self.lookup_name(&name, record_type).await {
+                Err(error) if may_try_next(error) => last = worse(last, error),
+                done => return done,
+            }
+        }
+        Err(last)
+    }
+
+    /// The records of one type at `name`, which is taken to be absolute.
+    ///
+    /// # Errors
+    /// [`DnsError`]: why there is nothing.
+    pub async fn lookup_name(
+        &self,
+        name: &Name,
+        record_type: RecordType,
+    ) -> Result<Answer, DnsError> {
+        self.start(name, record_type).await
+    }
+
+    /// The names of `address`: its PTR records.
+    ///
+    /// # Errors
+    /// [`DnsError`]: why there are none.
+    pub async fn reverse(&self, address: IpAddr) -> Result<Answer, DnsError> {
+        self.lookup_name(&Name::from(address), RecordType::PTR)
+            .await
+    }
+
+    /// All addresses of `host`: a literal, or a name of which A and AAAA records
+    /// are asked for at once.
+    ///
+    /// # Errors
+    /// [`DnsError`]: why there are none.
+    pub async fn lookup_ip(&self, host: &str) -> Result<Addresses, DnsError> {
+        let mut stream = self.stream_ip(host)?;
+        let mut addresses = Addresses::default();
+        while let Some((record_type, result)) = stream.next().await {
+            addresses.put(record_type, result);
+        }
+        addresses.or_error()
+    }
+
+    /// The addresses of `host` as they arrive: A and AAAA records are asked for
+    /// at once, and told of each by itself. Made for Happy Eyeballs.
+    ///
+    /// # Errors
+    /// [`DnsError::BadName`].
+    pub fn stream_ip(&self, host: &str) -> Result<IpStream<'n>, DnsError> {
+        IpStream::new(self.clone(), host)
+    }
+}
+
+/// Whether the next name of a search list may do better.
+fn may_try_next(error: DnsError) -> bool {
+    error.is_answer() || matches!(error, DnsError::Failed { .. })
+}
+
+/// Which of two errors to tell: that a name exists tells more than that another
+/// does not, and a failure more than both.
+fn worse(one: DnsError, other: DnsError) -> DnsError {
+    let rank = |error: DnsError| match error {
+        DnsError::BadName => 0,
+        DnsError::NoSuchName => 1,
+        DnsError::NoRecords => 2,
+        _ => 3,
+    };
+    if rank(one) > rank(other) { one } else { other }
+}
+
+impl core::fmt::Debug for Resolver<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Resolver")
+            .field("servers", &self.servers())
+            .finish_non_exhaustive()
+    }
+}

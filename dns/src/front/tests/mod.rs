@@ -1,0 +1,5 @@
+//! Two hosts in one process: a resolver here, a toy DNS server there, a wire
+//! between them, in virtual time.
+
+mod lookups;
+mod world;

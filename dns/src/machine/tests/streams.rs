@@ -1,0 +1,201 @@
+//! Questions over TCP (RFC 7766).
+
+use hickory_proto::op::Message;
+
+use super::bench::*;
+use crate::machine::{Output, StreamId};
+use crate::{Counter, DnsError};
+
+const TCP: &str = "tcp:192.0.2.1";
+
+fn connected(bench: &mut Bench) -> StreamId {
+    let (stream, _) = bench.connection();
+    bench.machine.on_connected(bench.now, stream);
+    stream
+}
+
+fn found(query: &Message, last: u8) -> Message {
+    let owner = query.queries[0].name.to_ascii();
+    with(query, [a(&owner, 60, last)])
+}
+
+/// RFC 7766, 6.2.1: one connection, many queries, nobody waits for another's
+/// answer; 7: answers come in any order.
+#[test]
+fn rfc7766_6_2_1_queries_share_a_connection_and_7_answers_come_in_any_order() {
+    let mut bench = Bench::new(&[TCP]);
+    let early = [bench.ask("a.example."), bench.ask("b.example.")];
+    let stream = connected(&mut bench);
+    let mut queries = bench.messages(stream);
+    assert_eq!(queries.len(), 2, "both were kept for it");
+    let third = bench.ask("c.example.");
+    queries.extend(bench.messages(stream));
+    let mut ids: alloc::vec::Vec<_> = queries.iter().map(|query| query.metadata.id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 3);
+    let replies = [
+        found(&queries[2], 3),
+        found(&queries[0], 1),
+        found(&queries[1], 2),
+    ];
+    bench.stream_data(stream, &replies, 7);
+    for (id, last) in early.into_iter().chain([third]).zip(1..) {
+        assert_eq!(
+            bench.taken(id).map(|answer| lasts(&answer)),
+            Ok([last].into())
+        );
+    }
+    assert_eq!(bench.count(Counter::Connections), 1);
+}
+
+/// RFC 7766, 6.2.3: an idle connection is closed.
+#[test]
+fn rfc7766_6_2_3_an_idle_connection_is_closed_and_reused_before() {
+    let mut bench = Bench::new(&[TCP]);
+    let id = bench.ask("a.example.");
+    let stream = connected(&mut bench);
+    let query = bench.messages(stream).remove(0);
+    bench.stream_data(stream, &[found(&query, 1)], 1000);
+    assert!(bench.taken(id).is_ok());
+    bench.pass(secs(9));
+    let id = bench.ask("b.example.");
+    let query = bench.messages(stream).remove(0);
+    bench.pass(secs(2));
+    bench.expect_quiet();
+    bench.stream_data(stream, &[found(&query, 2)], 1000);
+    assert!(bench.taken(id).is_ok());
+    bench.pass(ms(9999));
+    bench.expect_quiet();
+    bench.pass(ms(1));
+    assert_eq!(bench.outputs(), [Output::CloseStream(stream)]);
+    bench.check_empty();
+}
+
+#[test]
+fn a_connection_whose_only_query_was_cancelled_is_closed_too() {
+    let mut bench = Bench::new(&[TCP]);
+    let id = bench.ask("a.example.");
+    let stream = connected(&mut bench);
+    bench.messages(stream);
+    bench.machine.cancel(bench.now, id);
+    bench.pass(secs(10));
+    assert_eq!(bench.outputs(), [Output::CloseStream(stream)]);
+    bench.check_empty();
+}
+
+/// RFC 7766, 6.2.4: "If a client using TCP [...] sees the connection closed
+/// before all responses, it retries".
+#[test]
+fn rfc7766_6_2_4_what_a_closed_connection_left_open_is_asked_on_another() {
+    let mut bench = Bench::new(&[TCP]);
+    let id = bench.ask("a.example.");
+    let stream = connected(&mut bench);
+    let query = bench.messages(stream).remove(0);
+    bench.stream_data(stream, &[found(&query, 1)], 1000);
+    assert!(bench.taken(id).is_ok());
+    let id = bench.ask("b.example.");
+    bench.messages(stream);
+    bench.machine.on_stream_closed(bench.now, stream);
+    let again = connected(&mut bench);
+    assert_ne!(again, stream);
+    let query = bench.messages(again).remove(0);
+    bench.stream_data(again, &[found(&query, 2)], 1000);
+    assert!(bench.taken(id).is_ok());
+    // One that never answered anything is a failure.
+    let id = bench.ask("c.example.");
+    bench.messages(again);
+    bench.machine.on_stream_closed(bench.now, again);
+    let third = connected(&mut bench);
+    bench.messages(third);
+    bench.machine.on_stream_closed(bench.now, third);
+    assert_eq!(bench.taken(id).err(), Some(DnsError::Unreachable));
+    bench.check_empty();
+}
+
+#[test]
+fn a_refused_connection_moves_on_to_the_next_server() {
+    let mut bench = Bench::new(&[TCP, "tcp:192.0.2.2"]);
+    let id = bench.ask("a.example.");
+    let (first, _) = bench.connection();
+    bench.machine.on_stream_closed(bench.now, first);
+    let second = connected(&mut bench);
+    let query = bench.messages(second).remove(0);
+    bench.stream_data(second, &[found(&query, 1)], 1000);
+    assert!(bench.taken(id).is_ok());
+}
+
+#[test]
+fn a_dead_connection_is_given_up_and_its_questions_asked_anew() {
+    let mut bench = Bench::with(&[TCP], |config| config.timeout = secs(20));
+    let id = bench.ask("a.example.");
+    let stream = connected(&mut bench);
+    bench.messages(stream);
+    bench.pass(secs(2));
+    let later = bench.ask("b.example.");
+    bench.messages(stream);
+    bench.pass(secs(2));
+    let outputs = bench.outputs();
+    assert!(
+        outputs.contains(&Output::CloseStream(stream)),
+        "{outputs:?}"
+    );
+    let begun = outputs.iter().find_map(|output| match output {
+        Output::Connect { stream, .. } => Some(*stream),
+        _ => None,
+    });
+    let again = begun.expect("a new connection");
+    bench.machine.on_connected(bench.now, again);
+    let queries = bench.messages(again);
+    assert_eq!(queries.len(), 2);
+    let replies: alloc::vec::Vec<_> = queries.iter().map(|query| found(query, 1)).collect();
+    bench.stream_data(again, &replies, 1000);
+    assert!(bench.taken(id).is_ok() && bench.taken(later).is_ok());
+}
+
+#[test]
+fn nonsense_closes_the_connection_and_fails_its_server() {
+    let short: &[u8] = &[0, 1, 0];
+    let empty: &[u8] = &[0, 0];
+    let noise: &[u8] = &[0, 13, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9];
+    for (bytes, counter) in [
+        (short, Counter::TooShort),
+        (empty, Counter::TooShort),
+        (noise, Counter::WrongId),
+    ] {
+        let mut bench = Bench::new(&[TCP]);
+        let id = bench.ask("a.example.");
+        let stream = connected(&mut bench);
+        let query = bench.messages(stream).remove(0);
+        bench.machine.on_stream_data(bench.now, stream, bytes);
+        assert_eq!(bench.count(counter), 1);
+        if counter == Counter::WrongId {
+            bench.stream_data(stream, &[found(&query, 1)], 1);
+            assert!(
+                bench.taken(id).is_ok(),
+                "an answer nobody waits for is passed over"
+            );
+        } else {
+            assert_eq!(bench.outputs(), [Output::CloseStream(stream)]);
+            assert_eq!(bench.taken(id).err(), Some(DnsError::BadAnswer));
+            bench.check_empty();
+        }
+    }
+}
+
+#[test]
+fn a_tls_query_is_padded() {
+    let mut bench = Bench::new(&["tls:192.0.2.1!dns.example"]);
+    for text in ["a.example.", "a-rather-long-name.with-labels.example."] {
+        bench.ask(text);
+    }
+    let (stream, server) = bench.connection();
+    assert_eq!(server.port(), 853);
+    bench.machine.on_connected(bench.now, stream);
+    // RFC 8467, 4.1: "pad the DNS query to the closest multiple of 128 octets".
+    for output in bench.outputs() {
+        if let Output::SendBytes { bytes, .. } = output {
+            assert_eq!((bytes.len() - 2) % 128, 0, "{}", bytes.len());
+        }
+    }
+}
