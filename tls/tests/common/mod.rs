@@ -97,10 +97,10 @@ impl<'n> World<'n> {
 
     pub(crate) fn finish<T>(&mut self, mut task: JoinHandle<'n, T>) -> T {
         for _ in 0..5_000_000 {
-            self.turn(Instant::FAR_FUTURE);
             if let Some(output) = task.try_take() {
                 return output;
             }
+            self.turn(Instant::FAR_FUTURE);
         }
         panic!("the test does not end");
     }
