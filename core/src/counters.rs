@@ -149,6 +149,10 @@ named! {
         TcpWindowProbes = "tcp-window-probes",
         /// Keepalive probes.
         TcpKeepaliveProbes = "tcp-keepalive-probes",
+        /// SYN cookies sent (RFC 4987, 3.6).
+        TcpCookiesSent = "tcp-cookies-sent",
+        /// Connections opened by a SYN cookie that came back.
+        TcpCookiesTaken = "tcp-cookies-taken",
         /// Connections taken out of TIME-WAIT early to make room.
         TcpTimeWaitRecycled = "tcp-time-wait-recycled",
     }

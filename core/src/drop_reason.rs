@@ -173,6 +173,8 @@ crate::counters::named! {
         TcpNoFlow = "tcp-no-flow",
         /// TCP: too many handshakes are under way.
         TcpSynQueueFull = "tcp-syn-queue-full",
+        /// TCP: no SYN cookie of this host's, or an old one (RFC 4987, 3.6).
+        TcpBadCookie = "tcp-bad-cookie",
         /// TCP: too many connections wait to be accepted.
         TcpAcceptQueueFull = "tcp-accept-queue-full",
         /// TCP: all flows are in use.

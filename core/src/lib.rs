@@ -48,8 +48,8 @@ pub use socket::{
 };
 pub use stack::{BYTES_PER_FLOW, BootError, Config, Memory, Stack};
 pub use tcp::{
-    CongestionControl, Ecn, FlowId, Handshake, Interest, ListenOptions, ListenerId, LossState,
-    SeqNum, Shutdown, TcpInfo, TcpOptions, TcpState,
+    CongestionControl, Ecn, FlowId, Handshake, Interest, ListenOptions, ListenerId, ListenerStats,
+    LossState, SeqNum, Shutdown, SynCookies, TcpInfo, TcpOptions, TcpState,
 };
 pub use udp::{UdpId, UdpOptions};
 

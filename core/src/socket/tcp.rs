@@ -8,7 +8,9 @@ use embedded_io_async::ReadExactError;
 use pollwire_rings::{FrameBuf, FrameRef};
 
 use super::Net;
-use crate::tcp::{FlowId, Interest, ListenOptions, ListenerId, Shutdown, TcpOptions, TcpState};
+use crate::tcp::{
+    FlowId, Interest, ListenOptions, ListenerId, ListenerStats, Shutdown, TcpOptions, TcpState,
+};
 use crate::{Error, Misuse, Stack};
 
 /// A TCP connection.
@@ -514,6 +516,16 @@ impl<'n> TcpListener<'n> {
     pub fn try_accept(&self) -> Result<TcpFlow<'n>, Error> {
         let id = self.net.with_stack(|stack| stack.tcp_try_accept(self.id))?;
         Ok(TcpFlow { net: self.net, id })
+    }
+
+    /// What it has seen since it was opened.
+    ///
+    /// # Errors
+    /// [`Error::Misuse`] when the listener is gone.
+    pub fn stats(&self) -> Result<ListenerStats, Error> {
+        Ok(self
+            .net
+            .with_stack(|stack| stack.tcp_listener_stats(self.id))?)
     }
 
     /// The address that it listens at.

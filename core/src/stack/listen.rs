@@ -4,12 +4,15 @@
 use pollwire_rings::{FrameBuf, Instant};
 
 use super::Stack;
+use crate::tcp::SynCookies;
+use crate::tcp::cookie;
 use crate::tcp::half_open::{self, HalfOpen, STEPS, Step};
 use crate::tcp::header::{self, HeaderFields};
 use crate::tcp::open::{self, Offer};
+use crate::tcp::rtt::Rtt;
 use crate::tcp::segment::{MIN_HEADER, Segment};
 use crate::tcp::seq::SeqNum;
-use crate::tcp::tcb::TcpState;
+use crate::tcp::tcb::{Tcb, TcpState};
 use crate::wire::tcp::{ACK, ECE, SYN};
 use crate::{Counter, DropReason, FlowKey};
 
@@ -30,17 +33,32 @@ impl Stack {
             return Err(DropReason::TcpNoListener);
         };
         if owner.accept_queue_is_full() {
+            owner.stats.accept_overflows += 1;
             return Err(DropReason::TcpAcceptQueueFull);
         }
-        if full || owner.syn_queue_is_full() {
+        let full = full || owner.syn_queue_is_full();
+        // A cookie cannot be made to lie behind an older incarnation's numbers.
+        let cookie = least.is_none()
+            && match owner.options.syn_cookies {
+                SynCookies::Off => false,
+                SynCookies::WhenFull => full,
+                SynCookies::Always => true,
+            };
+        if full && !cookie {
+            owner.stats.syns_dropped += 1;
             return Err(DropReason::TcpSynQueueFull);
         }
         if self.pool.available() < self.pool.capacity() / 8 {
             return Err(DropReason::TcpNoMemory);
         }
+        owner.stats.syns += 1;
         let options = owner.options;
         let bytes = frame.get(MIN_HEADER..seg.header_len).unwrap_or_default();
-        let offer = Offer::parse(seg, bytes, key.is_v4());
+        let offer = Offer::parse(seg, bytes, key.is_v4()).within(&options.tcp.handshake);
+        if cookie {
+            self.send_cookie(now, key, listener, seg.seq, cookie::keepable(offer));
+            return Ok(());
+        }
         let iss = self.tcp.secrets.isn(now, key);
         let iss = least.map_or(iss, |least| iss.later(least));
         let record = HalfOpen::new(&offer, seg.seq, iss, &options, now);
@@ -52,6 +70,65 @@ impl Stack {
         self.tcp.note_due(now.plus_nanos(record.nanos_left(now)));
         self.send_syn_ack(now, key, listener, &record);
         Ok(())
+    }
+
+    /// Answers a SYN and keeps nothing.
+    fn send_cookie(
+        &mut self,
+        now: Instant,
+        key: &FlowKey,
+        listener: u16,
+        irs: SeqNum,
+        offer: Offer,
+    ) {
+        let Some(owner) = self.tcp.listeners.get_mut(usize::from(listener)) else {
+            return;
+        };
+        owner.stats.cookies_sent += 1;
+        owner.cookie_at = now;
+        let iss = self.tcp.cookies.make(key, irs, offer.mss, now);
+        let record = HalfOpen::new(&offer, irs, iss, &owner.options, now);
+        let offset = self.tcp.secrets.timestamp_offset(key);
+        let clock = half_open::clock(now);
+        let value = cookie::timestamp(clock, &offer).wrapping_add(offset);
+        self.counters.inc(Counter::TcpCookiesSent);
+        self.send_answer(now, key, listener, &record, value);
+    }
+
+    /// An ACK to a listener that has sent cookies: perhaps it brings one back.
+    pub(super) fn on_cookie(
+        &mut self,
+        now: Instant,
+        key: &FlowKey,
+        listener: u16,
+        seg: &Segment,
+        frame: FrameBuf,
+    ) -> Result<(), DropReason> {
+        let (irs, iss) = (seg.seq - 1, seg.ack - 1);
+        let found = self.tcp.cookies.check(key, irs, iss, now);
+        let Some(owner) = self.tcp.listeners.get_mut(usize::from(listener)) else {
+            return Err(DropReason::TcpNoListener);
+        };
+        let Some(mss) = found else {
+            owner.stats.cookies_failed += 1;
+            self.send_reset(now, key, seg.ack, None);
+            return Err(DropReason::TcpBadCookie);
+        };
+        let offset = self.tcp.secrets.timestamp_offset(key);
+        let times = seg
+            .timestamps
+            .map(|(value, echo)| (value, echo.wrapping_sub(offset)));
+        let offer = cookie::offer(mss, times).within(&owner.options.tcp.handshake);
+        let record = HalfOpen::new(&offer, irs, iss, &owner.options, now);
+        let flow = self.open_passive(now, key, listener, &record)?;
+        if let Some(owner) = self.tcp.listeners.get_mut(usize::from(listener)) {
+            owner.stats.cookies_taken += 1;
+        }
+        self.counters.inc(Counter::TcpCookiesTaken);
+        self.finish_handshake(now, flow, seg, frame, |tcb| {
+            // Nobody knows when the SYN-ACK went out.
+            tcb.hot.rtt = Rtt::NEW;
+        })
     }
 
     /// A segment for a handshake under way.
@@ -118,16 +195,30 @@ impl Stack {
         };
         let listener = half_open::listener_of(&name);
         let flow = self.open_passive(now, key, listener, &record)?;
+        self.finish_handshake(now, flow, seg, frame, |_| {})?;
+        self.forget_handshake(index);
+        self.leave_time_wait(key);
+        Ok(())
+    }
+
+    /// Gives a flow in SYN-RECEIVED the segment that opens it.
+    fn finish_handshake(
+        &mut self,
+        now: Instant,
+        flow: u32,
+        seg: &Segment,
+        frame: FrameBuf,
+        opened: impl FnOnce(&mut Tcb<'_>),
+    ) -> Result<(), DropReason> {
         let Some((mut tcb, mut env)) = self.flow(now, flow) else {
             return Err(DropReason::TcpNoFlow);
         };
         let verdict = tcb.on_segment(&mut env, seg, frame);
         if tcb.hot.state == TcpState::SynReceived {
             self.end_flow(flow, None);
-            return verdict.map(|_| ());
+            return verdict.and(Err(DropReason::TcpNoFlow));
         }
-        self.forget_handshake(index);
-        self.leave_time_wait(key);
+        opened(&mut tcb);
         self.tcp.touch(flow);
         self.apply_outcome(now, flow, verdict?)
     }
@@ -140,10 +231,11 @@ impl Stack {
         listener: u16,
         record: &HalfOpen,
     ) -> Result<u32, DropReason> {
-        let Some(owner) = self.tcp.listeners.get(usize::from(listener)) else {
+        let Some(owner) = self.tcp.listeners.get_mut(usize::from(listener)) else {
             return Err(DropReason::TcpNoListener);
         };
         if owner.accept_queue_is_full() {
+            owner.stats.accept_overflows += 1;
             return Err(DropReason::TcpAcceptQueueFull);
         }
         let options = owner.options.tcp;
@@ -170,11 +262,23 @@ impl Stack {
     }
 
     fn send_syn_ack(&mut self, now: Instant, key: &FlowKey, listener: u16, record: &HalfOpen) {
+        let value = half_open::timestamp_of(&self.tcp.secrets, key, now);
+        self.send_answer(now, key, listener, record, value);
+    }
+
+    /// The SYN-ACK of a handshake, with this timestamp if both use them.
+    fn send_answer(
+        &mut self,
+        now: Instant,
+        key: &FlowKey,
+        listener: u16,
+        record: &HalfOpen,
+        value: u32,
+    ) {
         let Some(owner) = self.tcp.listeners.get(usize::from(listener)) else {
             return;
         };
         let offer = record.offer();
-        let value = half_open::timestamp_of(&self.tcp.secrets, key, now);
         let fields = HeaderFields {
             seq: record.iss,
             ack: record.irs + 1,

@@ -26,7 +26,6 @@ use crate::ip::pmtu::PathMtus;
 use crate::ip::{Icmp, Idents, Outbox, Reassembly};
 use crate::random::Random;
 use crate::tcp::MAX_REST;
-use crate::tcp::isn::Secrets;
 use crate::tcp::table::Tcp;
 use crate::timer_wheel::TimerWheel;
 use crate::udp::Udp;
@@ -165,7 +164,6 @@ impl Stack {
     fn build(parts: memory::Parts, config: &Config, caps: Caps) -> Self {
         let mut random = Random::new(config.seed);
         let flow_key = (random.next_u64(), random.next_u64());
-        let secrets = Secrets::new(|| random.next_u64());
         Self {
             iface: Interface::new(caps, config),
             flows: FlowTable::new(parts.slots, flow_key),
@@ -175,7 +173,7 @@ impl Stack {
                 parts.time_wait,
                 parts.handshakes,
                 flow_key,
-                secrets,
+                &mut random,
             ),
             udp: Udp::new(flow_key),
             icmp: Icmp::new(),

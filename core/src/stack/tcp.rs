@@ -16,7 +16,7 @@ use crate::tcp::seq::SeqNum;
 use crate::tcp::tcb::{Tcb, TcpState, flag};
 use crate::tcp::template::Template;
 use crate::tcp::{Env, TcpOptions, half_open, listen, records};
-use crate::wire::tcp::{ACK, RST};
+use crate::wire::tcp::{ACK, RST, SYN};
 use crate::{ConnError, Counter, DropReason, FlowKey};
 
 const PROTOCOL_TCP: u8 = 6;
@@ -206,6 +206,11 @@ impl Stack {
         }
         match listener {
             Some(listener) if seg.is_syn() => self.on_syn(now, key, listener, seg, &frame, least),
+            Some(listener)
+                if seg.has(ACK) && !seg.has(SYN) && self.expects_cookies(now, listener) =>
+            {
+                self.on_cookie(now, key, listener, seg, frame)
+            }
             _ => {
                 self.refuse(now, key, seg);
                 Err(if listener.is_some() {
@@ -215,6 +220,11 @@ impl Stack {
                 })
             }
         }
+    }
+
+    fn expects_cookies(&self, now: Instant, listener: u16) -> bool {
+        let owner = self.tcp.listeners.get(usize::from(listener));
+        owner.is_some_and(|owner| owner.expects_cookies(now))
     }
 
     /// A slot, filed under its key, with first values.

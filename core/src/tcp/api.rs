@@ -7,7 +7,7 @@ use core::task::Waker;
 use pollwire_rings::{FrameBuf, FrameRef};
 
 use super::Env;
-use super::listen::{ListenOptions, Listener};
+use super::listen::{ListenOptions, Listener, ListenerStats};
 use super::options::{Handshake, TcpOptions};
 use super::table::{FlowId, ListenerId};
 use super::tcb::{Tcb, TcpState, flag};
@@ -124,6 +124,14 @@ impl Stack {
             listener.address.unwrap_or(any),
             listener.port,
         ))
+    }
+
+    /// What a listener has seen since it was opened.
+    ///
+    /// # Errors
+    /// [`Misuse::StaleHandle`].
+    pub fn tcp_listener_stats(&mut self, id: ListenerId) -> Result<ListenerStats, Misuse> {
+        self.listener(id).map(|listener| listener.stats())
     }
 
     /// Takes the oldest connection that waits to be accepted.

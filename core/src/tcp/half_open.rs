@@ -82,7 +82,8 @@ impl HalfOpen {
         marks: 0,
     };
 
-    /// The handshake that a SYN with sequence number `irs` begins.
+    /// The handshake that a SYN with sequence number `irs` begins; `offer` is
+    /// the part of its offer that this side agrees to.
     pub(crate) fn new(
         offer: &Offer,
         irs: SeqNum,
@@ -91,7 +92,6 @@ impl HalfOpen {
         now: Instant,
     ) -> Self {
         let ours = open::scale_of(&options.tcp);
-        let offer = offer.within(&options.tcp.handshake);
         let bit = |set: bool, bit: u8| if set { bit } else { 0 };
         Self {
             irs,
@@ -237,7 +237,11 @@ pub(crate) fn key_of(name: &Name, port: u16) -> FlowKey {
 /// The timestamp of a segment of the flow with `key`: milliseconds from a
 /// secret offset.
 pub(crate) fn timestamp_of(secrets: &Secrets, key: &FlowKey, now: Instant) -> u32 {
-    #[expect(clippy::cast_possible_truncation, reason = "a clock modulo 2^32")]
-    let millis = now.as_millis() as u32;
-    millis.wrapping_add(secrets.timestamp_offset(key))
+    clock(now).wrapping_add(secrets.timestamp_offset(key))
+}
+
+/// The clock of timestamps, in milliseconds, without an offset.
+#[expect(clippy::cast_possible_truncation, reason = "a clock modulo 2^32")]
+pub(crate) const fn clock(now: Instant) -> u32 {
+    now.as_millis() as u32
 }

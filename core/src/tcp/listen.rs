@@ -4,6 +4,9 @@ use alloc::collections::VecDeque;
 use core::net::{IpAddr, SocketAddr};
 use core::task::Waker;
 
+use pollwire_rings::Instant;
+
+use super::cookie;
 use super::options::TcpOptions;
 
 /// What a listener allows.
@@ -14,15 +17,18 @@ pub struct ListenOptions {
     /// Handshakes that may be under way; 1 at least. All listeners together
     /// have as many as [`Memory`](crate::Memory) has flows.
     pub syn_queue: usize,
+    /// Whether SYNs are answered when the queue of handshakes is full.
+    pub syn_cookies: SynCookies,
     /// Options of the connections accepted.
     pub tcp: TcpOptions,
 }
 
 impl ListenOptions {
-    /// A backlog of 128, and 128 handshakes.
+    /// A backlog of 128, 128 handshakes, SYN cookies beyond that.
     pub const DEFAULT: Self = Self {
         backlog: 128,
         syn_queue: 128,
+        syn_cookies: SynCookies::WhenFull,
         tcp: TcpOptions::DEFAULT,
     };
 }
@@ -31,6 +37,45 @@ impl Default for ListenOptions {
     fn default() -> Self {
         Self::DEFAULT
     }
+}
+
+/// When SYN cookies are sent (RFC 4987, 3.6): answers to SYNs that need no
+/// memory here. They know eight segment sizes; window scale, SACK and ECN only
+/// with peers that use timestamps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SynCookies {
+    /// Never: SYNs that find the queue full are dropped.
+    Off,
+    /// When the queue of handshakes is full.
+    #[default]
+    WhenFull,
+    /// Always: handshakes take no memory at all.
+    Always,
+}
+
+/// What a listener has seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ListenerStats {
+    /// Connections that wait to be accepted.
+    pub waiting: usize,
+    /// Handshakes under way.
+    pub half_open: usize,
+    /// SYNs that began a handshake or were answered by a cookie.
+    pub syns: u64,
+    /// SYNs dropped because the queue of handshakes was full.
+    pub syns_dropped: u64,
+    /// SYNs answered by a cookie.
+    pub cookies_sent: u64,
+    /// Connections opened by a cookie that came back.
+    pub cookies_taken: u64,
+    /// Acknowledgements that brought back no cookie of ours, or an old one.
+    pub cookies_failed: u64,
+    /// Connections that were opened.
+    pub opened: u64,
+    /// SYNs and last ACKs that were dropped because too many connections waited
+    /// to be accepted.
+    pub accept_overflows: u64,
 }
 
 /// A socket in LISTEN.
@@ -47,6 +92,9 @@ pub(crate) struct Listener {
     /// listener opens, never later.
     pub(crate) accepted: VecDeque<u32>,
     pub(crate) waker: Option<Waker>,
+    /// When the last SYN cookie was sent; zero if never.
+    pub(crate) cookie_at: Instant,
+    pub(crate) stats: ListenerStats,
 }
 
 impl Listener {
@@ -65,7 +113,23 @@ impl Listener {
             half_open: 0,
             accepted: VecDeque::with_capacity(options.backlog),
             waker: None,
+            cookie_at: Instant::ZERO,
+            stats: ListenerStats::default(),
         }
+    }
+
+    /// What it has seen.
+    pub(crate) fn stats(&self) -> ListenerStats {
+        ListenerStats {
+            waiting: self.accepted.len(),
+            half_open: self.half_open,
+            ..self.stats
+        }
+    }
+
+    /// Whether a cookie of this listener's may come back.
+    pub(crate) fn expects_cookies(&self, now: Instant) -> bool {
+        self.cookie_at != Instant::ZERO && now.nanos_since(self.cookie_at) < cookie::LIFE_NANOS
     }
 
     /// Whether a SYN to `local` is for this listener.
@@ -91,6 +155,7 @@ impl Listener {
             return false;
         }
         self.accepted.push_back(index);
+        self.stats.opened += 1;
         if let Some(waker) = &self.waker {
             waker.wake_by_ref();
         }

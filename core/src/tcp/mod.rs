@@ -16,6 +16,7 @@
 //! | [`table`] | all flows of a stack |
 //! | [`records`] | compact records in place of flows |
 //! | [`half_open`], [`time_wait`] | what such a record is before and after |
+//! | [`cookie`] | handshakes without a record |
 //! | [`challenge`] | how many challenge ACKs go out |
 //! | [`api`], [`transfer`], [`info`] | what applications call |
 
@@ -23,6 +24,7 @@ pub(crate) mod ack;
 mod api;
 pub(crate) mod challenge;
 pub(crate) mod congestion;
+pub(crate) mod cookie;
 pub(crate) mod ecn;
 pub(crate) mod emit;
 pub(crate) mod half_open;
@@ -57,7 +59,7 @@ pub use api::{Interest, Shutdown};
 pub use congestion::CongestionControl;
 pub use ecn::Ecn;
 pub use info::{LossState, TcpInfo};
-pub use listen::ListenOptions;
+pub use listen::{ListenOptions, ListenerStats, SynCookies};
 pub use options::{Handshake, TcpOptions};
 pub use seq::SeqNum;
 pub use table::{FlowId, ListenerId};

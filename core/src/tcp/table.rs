@@ -7,6 +7,7 @@ use arrayvec::ArrayVec;
 use pollwire_rings::{FrameBuf, FramePool, Instant, Region};
 
 use super::challenge::ChallengeLimit;
+use super::cookie::Cookies;
 use super::half_open::{HalfOpen, STEPS};
 use super::isn::Secrets;
 use super::listen::Listener;
@@ -16,7 +17,7 @@ use super::tcb::{Cold, Hot, Tcb, flag};
 use super::time_wait::TimeWait;
 use super::{Env, MAX_REST};
 use crate::flow::Slot;
-use crate::{Counters, FlowKey};
+use crate::{Counters, FlowKey, Random};
 
 /// Later than everything.
 const NEVER: Instant = Instant::from_nanos(u64::MAX);
@@ -90,6 +91,7 @@ pub(crate) struct Tcp {
     pub(crate) time_wait: Records<TimeWait, 1>,
     pub(crate) handshakes: Records<HalfOpen, STEPS>,
     pub(crate) challenges: ChallengeLimit,
+    pub(crate) cookies: Cookies,
     /// No record is due before this.
     records_due: Instant,
 }
@@ -101,8 +103,9 @@ impl Tcp {
         time_wait: RecordMemory<TimeWait>,
         handshakes: RecordMemory<HalfOpen>,
         hash_key: (u64, u64),
-        secrets: Secrets,
+        random: &mut Random,
     ) -> Self {
+        let secrets = Secrets::new(|| random.next_u64());
         Self {
             slots,
             nodes: Nodes::new(nodes),
@@ -116,6 +119,7 @@ impl Tcp {
             time_wait: Records::new(time_wait.0, time_wait.1, hash_key),
             handshakes: Records::new(handshakes.0, handshakes.1, hash_key),
             challenges: ChallengeLimit::default(),
+            cookies: Cookies::new(random),
             records_due: NEVER,
         }
     }

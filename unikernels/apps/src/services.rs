@@ -78,6 +78,7 @@ fn listen(net: Net<'_>, port: u16) -> Result<TcpListener<'_>, Error> {
             backlog: BACKLOG,
             syn_queue: BACKLOG,
             tcp,
+            ..ListenOptions::DEFAULT
         },
     )
 }

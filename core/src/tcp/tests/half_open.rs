@@ -5,7 +5,7 @@ use super::script::{Script, seg};
 use crate::wire::tcp::{ACK, RST, SYN};
 use std::vec::Vec;
 
-use crate::{DropReason, Error, ListenOptions, TcpOptions, TcpState};
+use crate::{DropReason, Error, ListenOptions, SynCookies, TcpOptions, TcpState};
 
 /// A listener with room for `backlog` connections and `syn_queue` handshakes.
 fn listening(backlog: usize, syn_queue: usize) -> Script {
@@ -13,6 +13,7 @@ fn listening(backlog: usize, syn_queue: usize) -> Script {
     s.listen_with(ListenOptions {
         backlog,
         syn_queue,
+        syn_cookies: SynCookies::Off,
         ..ListenOptions::DEFAULT
     });
     s

@@ -2,6 +2,7 @@
 
 mod close;
 mod congestion;
+mod cookies;
 mod data;
 mod ecn;
 mod half_open;

@@ -12,7 +12,7 @@ use pollwire_offload::checksum::Sum;
 use pollwire_rings::{Caps, Instant, RxBurst, RxMeta, TxBurst};
 
 use crate::wire::tcp::{ACK, FIN, PSH, RST, SYN, TcpOptions as Options};
-use crate::{Config, FlowId, ListenOptions, ListenerId, Stack, TcpOptions, TcpState};
+use crate::{Config, FlowId, ListenOptions, ListenerId, Stack, SynCookies, TcpOptions, TcpState};
 
 pub(super) const PEER_ISS: u32 = 1000;
 const PEER_PORT: u16 = 40_000;
@@ -450,6 +450,7 @@ impl Script {
         self.listen_with(ListenOptions {
             backlog: 4,
             syn_queue: 4,
+            syn_cookies: SynCookies::Off,
             tcp,
         });
     }
