@@ -19,7 +19,6 @@ use pollwire_rings::{Caps, FrameBuf, FramePool, Instant, NetDevice, TxBurst};
 
 pub use memory::{BYTES_PER_FLOW, Memory};
 
-use crate::{Counter, Counters};
 use crate::flow::FlowTable;
 use crate::iface::{Events, Interface, Ipv4Cidr};
 use crate::ip::pmtu::PathMtus;
@@ -29,6 +28,7 @@ use crate::tcp::MAX_REST;
 use crate::tcp::table::Tcp;
 use crate::timer_wheel::TimerWheel;
 use crate::udp::Udp;
+use crate::{Counter, Counters};
 
 pub(crate) use crate::ip::IpMeta;
 

@@ -3,7 +3,7 @@
 //! ```text
 //!    31      24 23                     0
 //!   +----------+------------------------+
-//!   |  minute  |  hash, plus MSS step   |   + a hash of the flow + the peer's ISN
+//!   |   when   |  hash, plus MSS step   |   + a hash of the flow and the peer's ISN
 //!   +----------+------------------------+
 //! ```
 //!
@@ -57,12 +57,13 @@ impl Cookies {
     }
 
     /// 32 bits that only this host can compute.
-    fn hash(&self, which: usize, key: &FlowKey, step: u32) -> u32 {
+    fn hash(&self, which: usize, key: &FlowKey, irs: SeqNum, step: u32) -> u32 {
         let (k0, k1) = self.keys[which & 1];
         // Two rounds and four, not one and three: everybody may see as many of
         // these as he likes.
         let mut hasher = SipHasher24::new_with_keys(k0, k1);
         hasher.write(&key.to_bytes());
+        hasher.write_u32(irs.raw());
         hasher.write_u32(step);
         #[expect(clippy::cast_possible_truncation, reason = "half of the hash")]
         let hash = hasher.finish() as u32;
@@ -74,8 +75,8 @@ impl Cookies {
         let step = step_of(now);
         let size = SEGMENT_SIZES.iter().rposition(|&size| size <= mss);
         let size = u32::try_from(size.unwrap_or(0)).unwrap_or(0);
-        let low = self.hash(1, key, step).wrapping_add(size) & 0x00ff_ffff;
-        let base = self.hash(0, key, 0).wrapping_add(irs.raw());
+        let low = self.hash(1, key, irs, step).wrapping_add(size) & 0x00ff_ffff;
+        let base = self.hash(0, key, irs, 0);
         SeqNum::new(base.wrapping_add(step << 24).wrapping_add(low))
     }
 
@@ -88,7 +89,7 @@ impl Cookies {
         iss: SeqNum,
         now: Instant,
     ) -> Option<u16> {
-        let base = self.hash(0, key, 0).wrapping_add(irs.raw());
+        let base = self.hash(0, key, irs, 0);
         let cookie = iss.raw().wrapping_sub(base);
         let step = step_of(now);
         let age = step.wrapping_sub(cookie >> 24) & 0xff;
@@ -96,12 +97,11 @@ impl Cookies {
             return None;
         }
         let made = step.wrapping_sub(age);
-        let size = cookie.wrapping_sub(self.hash(1, key, made)) & 0x00ff_ffff;
+        let size = cookie.wrapping_sub(self.hash(1, key, irs, made)) & 0x00ff_ffff;
         SEGMENT_SIZES.get(size as usize).copied()
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "modulo 2^32 is meant")]
 const fn step_of(now: Instant) -> u32 {
     (now.as_nanos() / (STEP_SECS * 1_000_000_000)) as u32
 }
