@@ -132,7 +132,12 @@ impl Tcb<'_> {
         self.hot.last_ack_sent = self.hot.rcv_nxt;
         let taken = u16::try_from(self.hot.option_bytes()).unwrap_or(0);
         self.hot.mss = self.cold.peer_mss.min(our_mss).max(MIN_MSS) - taken;
-        self.hot.rcv_mss = our_mss.min(1460) - taken;
+        // A peer behind a smaller MTU says so by its own segment size, and will
+        // not fill ours: its full segments are those that are counted.
+        self.hot.rcv_mss = our_mss
+            .min(1460)
+            .min(self.cold.peer_mss.max(DEFAULT_MSS[0]))
+            - taken;
         self.init_congestion();
     }
 

@@ -83,7 +83,8 @@ impl Tcb<'_> {
                 return Stop::Done;
             }
             let fin = self.hot.has(flag::FIN_SENT) && end == self.hot.snd_end;
-            let flags = if fin { ACK | PSH | FIN } else { ACK | PSH };
+            let last = if end == self.hot.snd_end { PSH } else { 0 };
+            let flags = if fin { ACK | last | FIN } else { ACK | last };
             let batch = Batch {
                 first: id,
                 count: 1,
@@ -129,7 +130,9 @@ impl Tcb<'_> {
             let last = seq + batch.len == self.hot.snd_end;
             let fin = last && self.hot.has(flag::FIN_QUEUED);
             let mut flags = ACK;
-            if last {
+            // A packet that the device cuts is pushed, as Linux does: the peer's
+            // receive offload then hands it up without waiting for more.
+            if last || batch.len > u32::from(self.hot.mss) {
                 flags |= PSH;
             }
             if fin {

@@ -1,0 +1,17 @@
+#![doc = include_str!("../README.md")]
+#![deny(unsafe_code)]
+
+mod call;
+mod engine;
+mod errno;
+mod info;
+mod link;
+pub mod script;
+mod settings;
+mod socket;
+mod sockopt;
+
+pub use call::{Call, PollItem};
+pub use engine::{Engine, Sent};
+pub use errno::{Answer, Errno};
+pub use settings::{ClockMode, Settings};
