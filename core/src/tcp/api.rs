@@ -578,6 +578,7 @@ impl Stack {
     pub fn tcp_set_options(&mut self, id: FlowId, options: TcpOptions) -> Result<(), Misuse> {
         let (mut tcb, env) = self.tcb_env(id)?;
         tcb.apply(&options);
+        tcb.bound_buffer();
         if tcb.hot.state.is_synchronized() {
             tcb.restart_keepalive(&env);
         }

@@ -71,7 +71,11 @@ impl Tcb<'_> {
 
     fn choose_scale(&mut self, options: &TcpOptions) {
         self.hot.rcv_scale = scale_of(options);
-        // No more than a window can express.
+        self.bound_buffer();
+    }
+
+    /// No larger a buffer than the window can express.
+    pub(super) fn bound_buffer(&mut self) {
         let most = u32::from(u16::MAX) << self.hot.rcv_scale;
         self.cold.rcv_limit = self.cold.rcv_limit.min(most);
     }

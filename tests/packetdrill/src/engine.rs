@@ -128,7 +128,8 @@ impl Engine {
             let gateway = gateway_of(local);
             let cidr = Ipv4Cidr::new(local, 16).unwrap_or_else(|| unreachable!("16 is a prefix"));
             let config = Config::new(cidr, [0x5a; 32]).with_gateway(gateway);
-            let caps = Caps::plain(link::OUR_MAC, self.settings.mtu);
+            let mut caps = Caps::plain(link::OUR_MAC, self.settings.mtu);
+            caps.tso4 = self.settings.segmentation;
             let mut stack = Stack::on_heap::<FRAMES, FLOWS, FRAME_SIZE>(&config, caps);
             stack.set_now(self.now);
             self.stack = Some(stack);
@@ -182,7 +183,8 @@ impl Engine {
         while let Some(stack) = &mut self.stack {
             let more = stack.output(now, &mut self.tx);
             for packet in self.tx.iter() {
-                let frame: Vec<u8> = packet.pieces.iter().flat_map(|p| p.to_vec()).collect();
+                let mut frame: Vec<u8> = packet.pieces.iter().flat_map(|p| p.to_vec()).collect();
+                link::complete(&mut frame, packet.meta.checksum);
                 match link::unwrap(&frame) {
                     Outgoing::Packet(bytes) => self.sent.push_back(Sent {
                         at: now,

@@ -4,6 +4,9 @@
 
 use std::net::Ipv4Addr;
 
+use pollwire::offload::checksum::Sum;
+use pollwire::rings::TxChecksum;
+
 /// The stack's Ethernet address.
 pub(crate) const OUR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 /// The gateway's, behind which all other hosts are.
@@ -48,6 +51,23 @@ pub(crate) fn unwrap(frame: &[u8]) -> Outgoing<'_> {
             _ => Outgoing::Chatter,
         },
         _ => Outgoing::Chatter,
+    }
+}
+
+/// Does what the stack leaves to a device: the checksum of a packet that is to
+/// be cut (RFC 1071).
+pub(crate) fn complete(frame: &mut [u8], checksum: TxChecksum) {
+    let TxChecksum::Partial { start, offset } = checksum else {
+        return;
+    };
+    let (start, offset) = (usize::from(start), usize::from(offset));
+    let Some(covered) = frame.get_mut(start..) else {
+        return;
+    };
+    // The field holds the sum of the pseudo-header.
+    let check = Sum::of(covered).finish();
+    if let Some(field) = covered.get_mut(offset..offset + 2) {
+        field.copy_from_slice(&check.to_be_bytes());
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use pollwire::{Handshake, TcpOptions};
+use pollwire::{CongestionControl, Ecn, TcpOptions};
 
 /// Where the time comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,9 @@ pub struct Settings {
     pub local: Option<Ipv4Addr>,
     /// Longest IP packet, bytes.
     pub mtu: u16,
+    /// The link cuts long packets into segments, as Linux's does: packetdrill
+    /// sees them whole.
+    pub segmentation: bool,
 }
 
 impl Default for Settings {
@@ -33,6 +36,7 @@ impl Default for Settings {
             clock: ClockMode::Virtual,
             local: None,
             mtu: 1500,
+            segmentation: false,
         }
     }
 }
@@ -55,7 +59,6 @@ impl Settings {
     }
 
     fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
-        let Handshake { .. } = self.tcp.handshake;
         let handshake = &mut self.tcp.handshake;
         match key {
             "wscale" => handshake.window_scale = Some(number(value, 0, 14)?),
@@ -78,10 +81,22 @@ impl Settings {
                     _ => return Err("virtual or real".into()),
                 }
             }
-            "ecn" if switch(value)? => return Err("not in this version".into()),
-            "ecn" => {}
-            "cc" if value == "newreno" => {}
-            "cc" => return Err("only newreno in this version".into()),
+            "ecn" => {
+                handshake.ecn = match value {
+                    "on" => Ecn::Request,
+                    "accept" => Ecn::Accept,
+                    "off" => Ecn::Off,
+                    _ => return Err("on, accept or off".into()),
+                }
+            }
+            "cc" => {
+                self.tcp.congestion = match value {
+                    "cubic" => CongestionControl::Cubic,
+                    "newreno" => CongestionControl::NewReno,
+                    _ => return Err("cubic or newreno".into()),
+                }
+            }
+            "tso" => self.segmentation = switch(value)?,
             _ => return Err("unknown".into()),
         }
         Ok(())
@@ -128,7 +143,14 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_named() {
-        for text in ["wscale=15", "mss=1", "speed=9", "sack=maybe", "cc=vegas"] {
+        for text in [
+            "wscale=15",
+            "mss=1",
+            "speed=9",
+            "sack=maybe",
+            "cc=vegas",
+            "ecn=2",
+        ] {
             let error = Settings::parse(text).unwrap_err();
             assert!(error.contains(text), "{error}");
         }

@@ -129,6 +129,7 @@ impl Engine {
             // Linux lets one more wait than was asked for.
             backlog: backlog.min(MOST_BACKLOG - 1) + 1,
             tcp: socket.options,
+            ..ListenOptions::DEFAULT
         };
         let id = self.boot(None).tcp_listen(local, options)?;
         self.get(fd)?.kind = Kind::Listener(id);

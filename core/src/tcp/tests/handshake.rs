@@ -36,6 +36,32 @@ fn rfc7323_2_2_the_window_scale_can_be_forced() {
 }
 
 #[test]
+fn rfc7323_2_2_a_later_wish_does_not_exceed_the_scale() {
+    let mut s = Script::plain();
+    let flow = s.flow.unwrap();
+    let options = TcpOptions::DEFAULT.nodelay();
+    s.stack.tcp_set_options(flow, options).unwrap();
+    assert_eq!(s.stack.tcp_options(flow).unwrap().recv_buffer, 65_535);
+    // Reading one segment opens the window by less than what is worth an ACK.
+    s.inject(seg().seq(1).ack(1).data(&[1; 1000]).push());
+    assert_eq!(s.read().len(), 1000);
+    s.expect_quiet();
+    s.finish();
+}
+
+#[test]
+fn rfc5681_4_2_every_second_segment_of_the_peers_size() {
+    let mut s = Script::plain();
+    s.inject(seg().seq(1).ack(1).data(&[1; 1000]).push());
+    s.expect_quiet();
+    s.inject(seg().seq(1001).ack(1).data(&[1; 1000]).push());
+    s.expect(seg().seq(1).ack(2001));
+    s.read();
+    s.skip();
+    s.finish();
+}
+
+#[test]
 fn rfc2018_2_and_rfc7323_3_options_not_offered_are_not_accepted() {
     let bare = Handshake {
         sack: false,
