@@ -244,7 +244,7 @@ impl Runner {
         if (segment.src_port, segment.dst_port) != (flow.our_port, flow.peer_port) {
             return Err(format!("of another connection: {}", show(&segment)));
         }
-        flow.to_script(&mut segment, expected);
+        flow.translate(&mut segment, expected);
         Ok((sent.at, segment))
     }
 

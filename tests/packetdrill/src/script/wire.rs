@@ -72,7 +72,7 @@ impl Flow {
         tcp.extend(packet.seq.wrapping_add(PEER_SHIFT).to_be_bytes());
         let ack = packet.ack.map_or(0, |ack| ack.wrapping_add(shift));
         tcp.extend(ack.to_be_bytes());
-        tcp.extend([header / 4 << 4, packet.flags]);
+        tcp.extend([(header / 4) << 4, packet.flags]);
         tcp.extend(packet.window.unwrap_or(0).to_be_bytes());
         tcp.extend([0; 4]);
         tcp.extend(options);
@@ -120,7 +120,7 @@ impl Flow {
 
     /// Turns a live segment's numbers into the script's. The first SYN of
     /// a connection fixes the difference to what the script expects.
-    pub(crate) fn to_script(&mut self, segment: &mut Segment, expected: &Packet) {
+    pub(crate) fn translate(&mut self, segment: &mut Segment, expected: &Packet) {
         let fresh = self.local_shift.is_none() || self.syn_came;
         if segment.flags & SYN != 0 && fresh {
             self.syn_came = false;
