@@ -12,7 +12,7 @@ use pollwire_rings::{FrameBuf, Instant, TxMeta};
 
 use super::neighbor::{Due, Heard};
 use super::{Ipv4Cidr, Pending};
-use crate::wire::ethernet::ETHERTYPE_ARP;
+use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4};
 use crate::wire::{
     ARP_MESSAGE, ArpOperation, ArpRepr, ETHERNET_HEADER, EthernetHeader, MacAddr, UnicastV4,
 };
@@ -207,15 +207,15 @@ impl Stack {
 
     /// Sends what waited for a neighbour.
     fn send_pending(&mut self, neighbor: Ipv4Addr, mac: MacAddr) {
-        while let Some(packet) = self.iface.pending.pop(neighbor) {
-            if let Err(reason) = self.link_send(mac, packet) {
+        while let Some(packet) = self.iface.pending.pop(IpAddr::V4(neighbor)) {
+            if let Err(reason) = self.link_send(mac, ETHERTYPE_IPV4, packet) {
                 self.counters.drop(reason);
             }
         }
     }
 
     /// Drops what waited for a neighbour.
-    pub(crate) fn drop_pending(&mut self, neighbor: Ipv4Addr, reason: DropReason) {
+    pub(crate) fn drop_pending(&mut self, neighbor: IpAddr, reason: DropReason) {
         while let Some(Pending { .. }) = self.iface.pending.pop(neighbor) {
             self.counters.drop(reason);
         }
@@ -224,6 +224,9 @@ impl Stack {
     /// Does what is due for neighbours and for our own addresses.
     #[inline(never)]
     pub(crate) fn iface_expire(&mut self, now: Instant) {
+        if self.iface.v6.deadline() <= now {
+            self.ipv6_expire(now);
+        }
         if self.iface.announcer.take_due(now) {
             for own in self.iface.addresses.clone() {
                 self.arp_announce(&own);
@@ -235,8 +238,9 @@ impl Stack {
                 Due::Poll(neighbor, mac) => self.arp_ask(neighbor, mac),
                 Due::Failed(neighbor) => {
                     self.counters.inc(Counter::NeighborsFailed);
-                    self.drop_pending(neighbor, DropReason::NeighborUnreachable);
-                    self.neighbor_failed(now, neighbor);
+                    let address = IpAddr::V4(neighbor);
+                    self.drop_pending(address, DropReason::NeighborUnreachable);
+                    self.neighbor_failed(address);
                 }
             }
         }

@@ -9,6 +9,7 @@ mod neighbor;
 mod pending;
 #[cfg(test)]
 pub(crate) mod tests;
+mod v6;
 
 use core::net::{IpAddr, Ipv4Addr};
 
@@ -18,13 +19,18 @@ use pollwire_rings::{Caps, Instant};
 pub use cidr::{Ipv4Cidr, ParseCidrError};
 pub use cidr6::Ipv6Cidr;
 pub use events::NetEvent;
+pub use v6::{InterfaceIds, Ipv6Config};
 
-use crate::Config;
 use crate::wire::{MacAddr, UnicastV4};
+use crate::{Config, Random};
 use arp::Announcer;
 pub(crate) use events::Events;
 pub(crate) use neighbor::{Neighbors, Resolution};
 pub(crate) use pending::{Pending, PendingQueue};
+use v6::Ipv6;
+pub(crate) use v6::Resolution as ResolutionV6;
+#[cfg(test)]
+pub(crate) use v6::tests as v6_tests;
 
 /// Most routes through a gateway, the default route included.
 const MAX_ROUTES: usize = 8;
@@ -47,10 +53,11 @@ pub(crate) struct Interface {
     pub(crate) neighbors: Neighbors,
     pub(crate) pending: PendingQueue,
     announcer: Announcer,
+    pub(crate) v6: Ipv6,
 }
 
 impl Interface {
-    pub(crate) fn new(caps: Caps, config: &Config) -> Self {
+    pub(crate) fn new(caps: Caps, config: &Config, random: &mut Random) -> Self {
         let mut routes = ArrayVec::new();
         if let (Some(gateway), Some(to)) =
             (config.ipv4_gateway, Ipv4Cidr::new(Ipv4Addr::UNSPECIFIED, 0))
@@ -65,6 +72,7 @@ impl Interface {
             neighbors: Neighbors::new(),
             pending: PendingQueue::new(),
             announcer: Announcer::new(config.ipv4.len()),
+            v6: Ipv6::new(config, MacAddr(caps.mac), caps.mtu, random),
         }
     }
 
@@ -85,7 +93,7 @@ impl Interface {
     pub(crate) fn is_local(&self, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(address) => self.address_index(address).is_some(),
-            IpAddr::V6(_) => false,
+            IpAddr::V6(address) => self.v6.is_local(address),
         }
     }
 
@@ -171,8 +179,9 @@ impl Interface {
     /// The source address for packets to `destination`: an address in the next
     /// hop's subnet, else the first one (RFC 1122, 3.3.4.3).
     pub(crate) fn source_for(&self, destination: IpAddr) -> Option<IpAddr> {
-        let IpAddr::V4(destination) = destination else {
-            return None;
+        let destination = match destination {
+            IpAddr::V4(destination) => destination,
+            IpAddr::V6(destination) => return self.v6.source_for(destination).map(IpAddr::V6),
         };
         let directed = self
             .addresses
@@ -205,9 +214,37 @@ impl Interface {
     /// When [`iface_expire`](crate::Stack::iface_expire) next has work.
     #[inline]
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        match (self.neighbors.deadline(), self.announcer.deadline()) {
+        let v4 = match (self.neighbors.deadline(), self.announcer.deadline()) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
+        };
+        match self.v6.deadline() {
+            Instant::FAR_FUTURE => v4,
+            v6 => Some(v4.map_or(v6, |v4| v4.min(v6))),
+        }
+    }
+
+    /// The neighbour that packets to `destination`, of either version, go to.
+    pub(crate) fn hop_for(&self, destination: IpAddr) -> Option<IpAddr> {
+        match destination {
+            IpAddr::V4(destination) => self.next_hop(destination).map(IpAddr::V4),
+            IpAddr::V6(destination) => self.v6.next_hop(destination).map(IpAddr::V6),
+        }
+    }
+
+    /// Bytes that a packet to `destination` may have on this link.
+    #[inline]
+    pub(crate) fn mtu_for(&self, destination: IpAddr) -> u16 {
+        match destination {
+            IpAddr::V4(_) => self.caps.mtu,
+            IpAddr::V6(_) => self.v6.mtu,
+        }
+    }
+
+    /// Voids link headers that flows keep, if IPv6 changed what they stand on.
+    pub(crate) fn sync_v6(&mut self) {
+        if self.v6.take_changed() {
+            self.invalidate();
         }
     }
 }

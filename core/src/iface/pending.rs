@@ -1,7 +1,7 @@
 //! Packets that wait for a neighbour's Ethernet address.
 
 use alloc::collections::VecDeque;
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 
 use pollwire_rings::{FrameBuf, FrameRef, TxMeta};
 
@@ -22,7 +22,7 @@ pub(crate) struct Pending {
 /// All waiting packets in the order of their coming. One queue serves all
 /// neighbours, so memory is bounded however many of them are silent.
 pub(crate) struct PendingQueue {
-    packets: VecDeque<(Ipv4Addr, Pending)>,
+    packets: VecDeque<(IpAddr, Pending)>,
 }
 
 impl PendingQueue {
@@ -40,7 +40,7 @@ impl PendingQueue {
     #[must_use = "the packet that gave way must be counted"]
     pub(crate) fn push(
         &mut self,
-        neighbor: Ipv4Addr,
+        neighbor: IpAddr,
         packet: Pending,
         limit: usize,
     ) -> Option<Pending> {
@@ -64,7 +64,7 @@ impl PendingQueue {
     }
 
     /// Takes the oldest packet for `neighbor`.
-    pub(crate) fn pop(&mut self, neighbor: Ipv4Addr) -> Option<Pending> {
+    pub(crate) fn pop(&mut self, neighbor: IpAddr) -> Option<Pending> {
         let index = self
             .packets
             .iter()

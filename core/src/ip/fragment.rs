@@ -9,9 +9,9 @@ use core::net::{IpAddr, Ipv4Addr};
 use pollwire_rings::{FrameBuf, FrameRef, HEADROOM, Instant, TxMeta};
 use zerocopy::big_endian::U16;
 
-use super::IpMeta;
 use super::output::{header, prepend};
 use super::reassembly::{Expired, Fragment, FragmentKey, Head, Whole};
+use super::{Icmpv6Error, IpMeta};
 use crate::iface::Pending;
 use crate::random::Random;
 use crate::wire::ipv4::{FRAGMENT_OFFSET, MORE_FRAGMENTS};
@@ -134,8 +134,11 @@ impl Stack {
         while let Some(expired) = self.reassembly.expire(now, &mut self.counters) {
             let Expired { key, first } = expired;
             let Some((frame, head)) = first else { continue };
+            let ip = ip_of(&key, &head);
             if key.src.is_ipv4() {
-                self.icmp_reassembly_timeout(now, &ip_of(&key, &head), frame);
+                self.icmp_reassembly_timeout(now, &ip, frame);
+            } else {
+                self.icmpv6_error(now, &ip, Icmpv6Error::REASSEMBLY_TIMEOUT, frame);
             }
         }
     }
@@ -263,7 +266,7 @@ impl<I: Iterator<Item = FrameRef>> Rest<I> {
     }
 }
 
-fn ip_of(key: &FragmentKey, head: &Head) -> IpMeta {
+pub(super) fn ip_of(key: &FragmentKey, head: &Head) -> IpMeta {
     IpMeta {
         src: key.src,
         dst: key.dst,

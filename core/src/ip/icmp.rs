@@ -51,7 +51,7 @@ impl Icmp {
     /// Every other error costs double, at random: with an exact limit, whoever
     /// spoofs the senders of probes could count from afar which of them were
     /// answered, and so find the ports that are open.
-    fn may_send_error(&mut self, now: Instant, random: &mut Random) -> bool {
+    pub(super) fn may_send_error(&mut self, now: Instant, random: &mut Random) -> bool {
         let earned = now.nanos_since(self.refilled_at);
         self.credit = self
             .credit
@@ -188,7 +188,8 @@ impl Stack {
             return;
         }
         original.truncate(MAX_QUOTE);
-        let Some(mut frame) = self.with_headroom(original) else {
+        let room = ETHERNET_HEADER + IPV4_HEADER + ICMPV4_HEADER;
+        let Some(mut frame) = self.with_headroom(original, room) else {
             return;
         };
         let header = Icmpv4Header {
@@ -209,10 +210,10 @@ impl Stack {
         self.icmp_send(now, ip.dst, ip.src, frame);
     }
 
-    /// The frame itself if all headers fit before its data, else a copy with
-    /// room for them.
-    fn with_headroom(&mut self, quote: FrameBuf) -> Option<FrameBuf> {
-        if quote.headroom() >= ETHERNET_HEADER + IPV4_HEADER + ICMPV4_HEADER {
+    /// The frame itself if `room` bytes of headers fit before its data, else a
+    /// copy with room for them.
+    pub(super) fn with_headroom(&mut self, quote: FrameBuf, room: usize) -> Option<FrameBuf> {
+        if quote.headroom() >= room {
             return Some(quote);
         }
         let Some(mut copy) = self.pool.alloc() else {

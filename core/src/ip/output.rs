@@ -46,6 +46,10 @@ impl Stack {
         };
         let sent = match (src, dst) {
             (IpAddr::V4(src), IpAddr::V4(dst)) => self.ipv4_send(now, src, dst, protocol, packet),
+            (IpAddr::V6(src), IpAddr::V6(dst)) => {
+                let hops = self.hop_limit_to(dst);
+                self.ipv6_send(now, src, dst, protocol, hops, packet)
+            }
             _ => Err(DropReason::NoRoute),
         };
         if let Err(reason) = sent {
@@ -103,28 +107,28 @@ impl Stack {
         packet: Pending,
     ) -> Result<(), DropReason> {
         if self.iface.is_broadcast(dst) {
-            return self.link_send(MacAddr::BROADCAST, packet);
+            return self.link_send(MacAddr::BROADCAST, ETHERTYPE_IPV4, packet);
         }
         if dst.is_multicast() {
-            return self.link_send(MacAddr::of_multicast_v4(dst), packet);
+            return self.link_send(MacAddr::of_multicast_v4(dst), ETHERTYPE_IPV4, packet);
         }
         let hop = self.iface.next_hop(dst).ok_or(DropReason::NoRoute)?;
         match self.iface.neighbors.resolve(now, hop) {
-            Resolution::Known(mac) => self.link_send(mac, packet),
+            Resolution::Known(mac) => self.link_send(mac, ETHERTYPE_IPV4, packet),
             Resolution::Poll(mac) => {
                 self.arp_ask(hop, mac);
-                self.link_send(mac, packet)
+                self.link_send(mac, ETHERTYPE_IPV4, packet)
             }
             Resolution::Ask(gone) => {
                 if let Some(gone) = gone {
-                    self.drop_pending(gone, DropReason::NeighborCacheFull);
+                    self.drop_pending(IpAddr::V4(gone), DropReason::NeighborCacheFull);
                 }
                 self.arp_ask(hop, MacAddr::BROADCAST);
-                self.wait_for(hop, packet);
+                self.wait_for(IpAddr::V4(hop), packet);
                 Ok(())
             }
             Resolution::Waiting => {
-                self.wait_for(hop, packet);
+                self.wait_for(IpAddr::V4(hop), packet);
                 Ok(())
             }
         }
@@ -132,7 +136,7 @@ impl Stack {
 
     /// Keeps a packet until `neighbor` has answered. All of them together hold
     /// at most an eighth of the frames.
-    fn wait_for(&mut self, neighbor: Ipv4Addr, packet: Pending) {
+    pub(super) fn wait_for(&mut self, neighbor: IpAddr, packet: Pending) {
         let limit = self.pool.capacity() / 8;
         if self.iface.pending.push(neighbor, packet, limit).is_some() {
             self.counters.drop(DropReason::NeighborQueueFull);
@@ -140,8 +144,13 @@ impl Stack {
     }
 
     /// Puts the Ethernet header before an IP packet, and it on its way.
-    pub(crate) fn link_send(&mut self, to: MacAddr, mut packet: Pending) -> Result<(), DropReason> {
-        let header = EthernetHeader::new(to, self.iface.mac(), ETHERTYPE_IPV4);
+    pub(crate) fn link_send(
+        &mut self,
+        to: MacAddr,
+        ethertype: u16,
+        mut packet: Pending,
+    ) -> Result<(), DropReason> {
+        let header = EthernetHeader::new(to, self.iface.mac(), ethertype);
         prepend(&mut packet, &header.to_bytes())?;
         let Pending {
             frame,
@@ -176,6 +185,12 @@ impl Stack {
                 let mtu = self.path_mtu(dst.into());
                 self.ipv4_send_fragments(now, (src, dst), protocol, mtu, len, chain)
             }
+            (IpAddr::V6(_), IpAddr::V6(_)) if self.iface.is_local(dst) => {
+                Err(DropReason::SendToSelf)
+            }
+            (IpAddr::V6(src), IpAddr::V6(dst)) => {
+                self.ipv6_send_fragments(now, (src, dst), protocol, len, chain)
+            }
             _ => Err(DropReason::NoRoute),
         };
         if let Err(reason) = sent {
@@ -194,8 +209,10 @@ impl Stack {
         src: IpAddr,
         dst: IpAddr,
     ) -> Option<([u8; ETHERNET_HEADER], u32)> {
-        let (IpAddr::V4(_), IpAddr::V4(dst)) = (src, dst) else {
-            return None;
+        let dst = match (src, dst) {
+            (IpAddr::V4(_), IpAddr::V4(dst)) => dst,
+            (IpAddr::V6(_), IpAddr::V6(dst)) => return self.link_template_v6(now, dst),
+            _ => return None,
         };
         if self.iface.is_local(IpAddr::V4(dst)) || self.iface.is_broadcast(dst) {
             return None;

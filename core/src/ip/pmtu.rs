@@ -77,7 +77,7 @@ impl Stack {
     /// told of less.
     #[must_use]
     pub fn path_mtu(&self, to: IpAddr) -> u16 {
-        let link = self.iface.caps().mtu;
+        let link = self.iface.mtu_for(to);
         self.paths
             .get(self.now(), to)
             .map_or(link, |mtu| mtu.min(link))

@@ -11,7 +11,7 @@ use pollwire_rings::{FrameBuf, Instant, RxBurst, RxDrain, RxFrame, RxMeta};
 use zerocopy::FromBytes;
 
 use super::{IpMeta, Stack};
-use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4};
+use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6};
 use crate::wire::icmpv4::PROTOCOL_UNREACHABLE;
 use crate::wire::ipv4::{self, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP};
 use crate::wire::{ETHERNET_HEADER, EthernetHeader, IPV4_HEADER, Ipv4Header, UnicastV4};
@@ -131,6 +131,7 @@ impl Stack {
         match header.ethertype.get() {
             ETHERTYPE_IPV4 => self.on_ipv4(now, frame, meta, group),
             ETHERTYPE_ARP => self.arp_input(now, frame),
+            ETHERTYPE_IPV6 => self.on_ipv6(now, frame, meta, group),
             _ => Err(DropReason::EthernetUnknownType),
         }
     }
@@ -207,7 +208,7 @@ impl Stack {
     /// Cuts the frame, and the pieces behind it, to the length that IP gives:
     /// short frames are padded on the wire.
     #[inline]
-    fn trim_to(
+    pub(super) fn trim_to(
         &mut self,
         frame: &mut FrameBuf,
         total: usize,

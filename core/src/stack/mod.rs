@@ -6,6 +6,7 @@
 
 mod expected;
 mod input;
+mod input6;
 mod listen;
 mod memory;
 mod tcp;
@@ -20,7 +21,7 @@ use pollwire_rings::{Caps, FrameBuf, FramePool, Instant, NetDevice, TxBurst};
 pub use memory::{BYTES_PER_FLOW, Memory};
 
 use crate::flow::FlowTable;
-use crate::iface::{Events, Interface, Ipv4Cidr};
+use crate::iface::{Events, Interface, Ipv4Cidr, Ipv6Config};
 use crate::ip::pmtu::PathMtus;
 use crate::ip::{Icmp, Idents, Outbox, Reassembly};
 use crate::random::Random;
@@ -39,6 +40,8 @@ pub struct Config {
     pub ipv4: ArrayVec<Ipv4Cidr, 4>,
     /// Default gateway.
     pub ipv4_gateway: Option<core::net::Ipv4Addr>,
+    /// How the interface gets its IPv6 addresses; without, no IPv6 is spoken.
+    pub ipv6: Option<Ipv6Config>,
     /// 32 bytes of the platform's entropy: keys of hashes, sequence numbers and
     /// ports come from it. Equal seeds make equal stacks, which tests like and
     /// nobody else should.
@@ -54,6 +57,7 @@ impl Config {
         Self {
             ipv4,
             ipv4_gateway: None,
+            ipv6: None,
             seed,
         }
     }
@@ -165,7 +169,7 @@ impl Stack {
         let mut random = Random::new(config.seed);
         let flow_key = (random.next_u64(), random.next_u64());
         Self {
-            iface: Interface::new(caps, config),
+            iface: Interface::new(caps, config, &mut random),
             flows: FlowTable::new(parts.slots, flow_key),
             tcp: Tcp::new(
                 parts.flows,

@@ -16,6 +16,7 @@ use crate::tcp::seq::SeqNum;
 use crate::tcp::tcb::{Tcb, TcpState, flag};
 use crate::tcp::template::Template;
 use crate::tcp::{Env, TcpOptions, half_open, listen, records};
+use crate::wire::MacAddr;
 use crate::wire::tcp::{ACK, RST, SYN};
 use crate::{ConnError, Counter, DropReason, FlowKey};
 
@@ -474,6 +475,8 @@ impl Stack {
             (Some((link, generation)), Some(tcb)) => {
                 tcb.cold.template = Template::new(link, &key, generation);
                 tcb.cold.template.set_ecn(tcb.ecn_codepoint());
+                tcb.cold.link_una = tcb.hot.snd_una;
+                tcb.cold.link_nxt = tcb.hot.rcv_nxt;
                 true
             }
             _ => false,
@@ -499,7 +502,7 @@ impl Stack {
 
     /// A neighbour does not answer: connections being opened through it fail
     /// (RFC 1122, 4.2.3.9); others live on, their timers decide.
-    pub(crate) fn neighbor_failed(&mut self, _now: Instant, address: core::net::Ipv4Addr) {
+    pub(crate) fn neighbor_failed(&mut self, address: IpAddr) {
         for index in 0..self.tcp.len() {
             let opening = self
                 .tcp
@@ -508,13 +511,33 @@ impl Stack {
             let Some(key) = self.tcp.key(index) else {
                 return;
             };
-            let IpAddr::V4(remote) = key.remote().ip() else {
-                continue;
-            };
-            if opening && self.iface.next_hop(remote) == Some(address) {
+            let remote = key.remote().ip();
+            if opening && self.iface.hop_for(remote) == Some(address) {
                 self.end_flow(index, Some(ConnError::HostUnreachable));
             }
         }
+    }
+
+    /// Whether some IPv6 flow through the neighbour at `mac` made progress since
+    /// it last took its link header anew, which is since the neighbour was last
+    /// taken for stale.
+    ///
+    /// RFC 4861, 7.3.1: "A TCP acknowledgment for new data [...] indicates that
+    /// data previously sent reached the peer. Likewise, the arrival of new
+    /// (non-duplicate) data indicates that earlier acknowledgments are being
+    /// delivered to the remote peer."
+    pub(crate) fn has_progress(&self, mac: MacAddr) -> bool {
+        let generation = self.iface.generation();
+        (0..self.tcp.len()).any(|index| {
+            let (Some(hot), Some(cold)) = (self.tcp.hot(index), self.tcp.cold(index)) else {
+                return false;
+            };
+            hot.state.is_synchronized()
+                && cold.template.generation == generation
+                && self.tcp.key(index).is_some_and(|key| !key.is_v4())
+                && cold.template.link().first_chunk() == Some(&mac.0)
+                && (hot.snd_una != cold.link_una || hot.rcv_nxt != cold.link_nxt)
+        })
     }
 
     /// An ICMP error about a segment that we sent (RFC 5927: believed only when

@@ -304,6 +304,10 @@ pub(crate) struct Cold {
     pub(crate) our_mss: u16,
     /// What all segments begin with.
     pub(crate) template: Template,
+    /// `snd_una` and `rcv_nxt` when `template` was made: what differs now is
+    /// progress that its neighbour helped with.
+    pub(crate) link_una: SeqNum,
+    pub(crate) link_nxt: SeqNum,
     /// Differs for each handle that this slot ever had.
     pub(crate) generation: u32,
     pub(crate) read_waker: Option<Waker>,
@@ -353,6 +357,8 @@ impl Cold {
         peer_mss: 0,
         our_mss: 0,
         template: Template::EMPTY,
+        link_una: SeqNum::new(0),
+        link_nxt: SeqNum::new(0),
         generation: 0,
         read_waker: None,
         write_waker: None,

@@ -8,7 +8,7 @@ use pollwire_rings::{FrameBuf, Instant, RxChecksum, RxMeta};
 use zerocopy::FromBytes;
 
 use super::{Datagram, Origin, pseudo_sum};
-use crate::ip::{Cause, IcmpError, IpMeta};
+use crate::ip::{Cause, IcmpError, Icmpv6Error, IpMeta};
 use crate::wire::icmpv4::PORT_UNREACHABLE;
 use crate::wire::{UDP_HEADER, UdpHeader};
 use crate::{Counter, DropReason, Stack};
@@ -72,7 +72,10 @@ impl Stack {
         };
         // A connected socket's port must look closed to everybody else, lest
         // it be found by asking.
-        self.icmp_unreachable(now, ip, PORT_UNREACHABLE, frame);
+        match ip.src {
+            IpAddr::V4(_) => self.icmp_unreachable(now, ip, PORT_UNREACHABLE, frame),
+            IpAddr::V6(_) => self.icmpv6_error(now, ip, Icmpv6Error::PORT_UNREACHABLE, frame),
+        }
         Err(refused)
     }
 

@@ -26,7 +26,7 @@ pub const MIN_MTU: u16 = 1280;
 /// Most extension headers of a packet. RFC 8504, 5.3, lets hosts limit them.
 pub const MAX_EXTENSIONS: usize = 8;
 /// Most bytes of extension headers together.
-pub const MAX_EXTENSION_BYTES: usize = 512;
+pub const MAX_EXTENSION_BYTES: usize = 208;
 /// Most options, padding not counted, in one header (RFC 8504, 5.3).
 const MAX_OPTIONS: usize = 8;
 
@@ -161,6 +161,8 @@ pub struct Extensions {
     pub announced_at: usize,
     /// The packet is one of several fragments.
     pub fragment: Option<FoundFragment>,
+    /// There is a fragment header, be it one that stands alone (RFC 6946).
+    pub fragmented: bool,
     /// The hop-by-hop options ask routers to look (RFC 2711).
     pub router_alert: bool,
 }
@@ -223,6 +225,7 @@ pub fn walk_extensions(
         at,
         announced_at,
         fragment: None,
+        fragmented: false,
         router_alert: false,
     };
     for count in 0.. {
@@ -254,6 +257,7 @@ pub fn walk_extensions(
             FRAGMENT => {
                 let (fragment, _) =
                     FragmentHeader::read_from_prefix(header).map_err(|_| malformed)?;
+                found.fragmented = true;
                 if !fragment.is_atomic() {
                     found.fragment = Some(FoundFragment {
                         header: fragment,
@@ -270,6 +274,21 @@ pub fn walk_extensions(
         found.announced_at = at;
     }
     Err(malformed)
+}
+
+/// The upper-layer protocol of `packet` and where it begins, whatever its
+/// extension headers say beside their lengths. `None` when they lead out of it.
+#[must_use]
+pub fn skip_extensions(packet: &[u8], mut next: u8) -> Option<(u8, usize)> {
+    let mut at = IPV6_HEADER;
+    while matches!(next, HOP_BY_HOP | DESTINATION_OPTIONS | ROUTING | FRAGMENT) {
+        let &[following, words] = packet.get(at..)?.first_chunk::<2>()?;
+        // A fragment header has no length: that byte is reserved.
+        let words = if next == FRAGMENT { 0 } else { words };
+        at += (usize::from(words) + 1) * 8;
+        next = following;
+    }
+    Some((next, at))
 }
 
 /// RFC 8200, 4.4: a routing header of a type that is not known is ignored when
