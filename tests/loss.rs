@@ -55,6 +55,7 @@ fn one_way(seed: u64, impairments: Impairments, len: usize) -> (Duration, String
         Counter::TcpFastRecoveries,
         Counter::TcpReorderTimeouts,
         Counter::TcpLostRetransmits,
+        Counter::TcpLossProbes,
     ]
     .map(|counter| format!("{counter} {}", counters.get(counter)))
     .join(", ");

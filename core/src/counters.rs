@@ -137,6 +137,10 @@ named! {
         TcpEcnMarks = "tcp-ecn-marks",
         /// Times that a peer's echo of a mark shrank the window.
         TcpEcnReductions = "tcp-ecn-reductions",
+        /// Tail loss probes (RFC 8985, 7).
+        TcpLossProbes = "tcp-loss-probes",
+        /// Peers' reports of duplicates that they received (D-SACK, RFC 2883).
+        TcpDsacksIn = "tcp-dsacks-in",
         /// Segments that came out of order and were kept.
         TcpOutOfOrder = "tcp-out-of-order",
         /// Connections that were opened, from either side.

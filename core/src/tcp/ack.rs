@@ -30,10 +30,13 @@ impl Tcb<'_> {
         } else if self.is_duplicate_ack(seg, old_window) {
             self.on_duplicate_ack();
         }
-        if !sack.is_empty() {
-            self.on_sack(env, seg, sack);
-        }
+        let duplicate = if sack.is_empty() {
+            None
+        } else {
+            self.on_sack(env, seg, sack)
+        };
         if self.hot.has(DISORDER) || self.hot.dup_acks > 0 {
+            self.on_probe_ack(env, seg, advanced, !sack.is_empty(), duplicate);
             self.detect_loss(env);
         }
         self.after_window_change(env, old_window);
@@ -201,7 +204,7 @@ impl Tcb<'_> {
         if self.hot.flight() == 0 {
             self.hot.rtx_at = Instant::ZERO;
         } else {
-            self.hot.rtx_at = env.now.plus_nanos(self.hot.rtt.rto_nanos());
+            self.hot.rtx_at = env.now.plus_nanos(self.rtx_timeout());
         }
     }
 

@@ -9,7 +9,7 @@ use pollwire_rings::Instant;
 use super::Env;
 use super::emit::{Batch, Sink, Stop};
 use super::header;
-use super::node::{EVER_RETRANSMITTED, NodeId, RETRANSMITTED, SENT};
+use super::node::{NodeId, SENT};
 use super::tcb::{Tcb, TcpState, flag};
 use crate::Counter;
 use crate::wire::tcp::{ACK, FIN, PSH};
@@ -37,8 +37,8 @@ impl Tcb<'_> {
         if !self.hot.state.is_synchronized() {
             return Stop::Done;
         }
-        if self.hot.lost > 0 || self.hot.has(flag::RESEND_FIN) {
-            let stop = self.send_lost(env, sink);
+        if self.hot.lost > 0 || self.hot.has(flag::UNUSUAL_OUTPUT) {
+            let stop = self.send_unusual(env, sink);
             if stop != Stop::Done {
                 return stop;
             }
@@ -69,85 +69,49 @@ impl Tcb<'_> {
         Stop::Done
     }
 
-    /// Retransmits what is taken for lost, as far as `cwnd` allows; one segment
-    /// always when nothing is in the network.
-    fn send_lost(&mut self, env: &mut Env<'_>, sink: &mut Sink<'_>) -> Stop {
-        let mut from = self.hot.send.head;
-        while let Some(id) = self.next_lost(env, from) {
-            let pipe = self.hot.pipe();
-            let Some(node) = env.nodes.get(id) else { break };
-            let (seq, len, end) = (node.seq, node.len, node.end());
-            let forced = self.hot.has(flag::FORCE_RETRANSMIT);
-            if pipe > 0 && pipe + len > self.hot.cwnd && !forced {
-                self.note_cwnd_limited();
-                return Stop::Done;
-            }
-            let fin = self.hot.has(flag::FIN_SENT) && end == self.hot.snd_end;
-            let last = if end == self.hot.snd_end { PSH } else { 0 };
-            let flags = if fin { ACK | last | FIN } else { ACK | last };
-            let batch = Batch {
-                first: id,
-                count: 1,
-                len,
-            };
-            let stop = self.emit(env, sink, seq, flags, &batch);
-            if stop != Stop::Done {
-                return stop;
-            }
-            let done = if fin { flag::RESEND_FIN } else { 0 };
-            self.hot.clear(flag::FORCE_RETRANSMIT | done);
-            if let Some(node) = env.nodes.get_mut(id) {
-                node.marks |= RETRANSMITTED | EVER_RETRANSMITTED;
-                node.sent_at = env.now;
-                from = node.next;
-            }
-            self.hot.retransmitted += len;
-            env.counters.inc(Counter::TcpRetransmits);
-            if self.hot.send.head == Some(id) && !self.hot.has(flag::REORDER_TIMER) {
-                self.start_rto(env.now);
-            }
-            self.arm_rtx(env);
-        }
-        if self.hot.has(flag::RESEND_FIN) && self.hot.flight() > 0 {
-            let stop = self.emit_bare(env, sink, self.hot.snd_end, ACK | FIN);
-            if stop != Stop::Done {
-                return stop;
-            }
-            self.hot.clear(flag::RESEND_FIN);
-            env.counters.inc(Counter::TcpRetransmits);
-            self.arm_rtx(env);
-        }
-        Stop::Done
-    }
-
     /// Sends data never sent before.
     fn send_new(&mut self, env: &mut Env<'_>, sink: &mut Sink<'_>) -> Stop {
         while let Some(first) = self.hot.unsent {
             let Some(batch) = self.next_batch(env, sink, first) else {
                 return Stop::Done;
             };
-            let seq = self.hot.snd_nxt;
-            let last = seq + batch.len == self.hot.snd_end;
-            let fin = last && self.hot.has(flag::FIN_QUEUED);
-            let mut flags = ACK;
-            // A packet that the device cuts is pushed, as Linux does: the peer's
-            // receive offload then hands it up without waiting for more.
-            if last || batch.len > u32::from(self.hot.mss) {
-                flags |= PSH;
-            }
-            if fin {
-                flags |= FIN;
-            }
-            let stop = self.emit(env, sink, seq, flags, &batch);
+            let stop = self.send_batch(env, sink, &batch);
             if stop != Stop::Done {
                 return stop;
             }
-            self.mark_sent(env, &batch);
-            if fin {
-                self.hot.set(flag::FIN_SENT);
-                self.hot.snd_nxt += 1;
-            }
             self.arm_rtx(env);
+        }
+        Stop::Done
+    }
+
+    /// Sends unsent nodes as one packet; with FIN if they are the last.
+    #[inline]
+    pub(super) fn send_batch(
+        &mut self,
+        env: &mut Env<'_>,
+        sink: &mut Sink<'_>,
+        batch: &Batch,
+    ) -> Stop {
+        let seq = self.hot.snd_nxt;
+        let last = seq + batch.len == self.hot.snd_end;
+        let fin = last && self.hot.has(flag::FIN_QUEUED);
+        let mut flags = ACK;
+        // A packet that the device cuts is pushed, as Linux does: the peer's
+        // receive offload then hands it up without waiting for more.
+        if last || batch.len > u32::from(self.hot.mss) {
+            flags |= PSH;
+        }
+        if fin {
+            flags |= FIN;
+        }
+        let stop = self.emit(env, sink, seq, flags, batch);
+        if stop != Stop::Done {
+            return stop;
+        }
+        self.mark_sent(env, batch);
+        if fin {
+            self.hot.set(flag::FIN_SENT);
+            self.hot.snd_nxt += 1;
         }
         Stop::Done
     }
@@ -276,7 +240,7 @@ impl Tcb<'_> {
         stop
     }
 
-    fn send_ack(&mut self, env: &mut Env<'_>, sink: &mut Sink<'_>) -> Stop {
+    pub(super) fn send_ack(&mut self, env: &mut Env<'_>, sink: &mut Sink<'_>) -> Stop {
         let probe = self.hot.has(flag::SEND_PROBE);
         let seq = if probe {
             self.hot.snd_nxt - 1
@@ -310,7 +274,9 @@ impl Tcb<'_> {
                 self.cold.stuck_since = env.now;
             }
             self.hot.clear(flag::TIMER_MODES);
-            self.hot.rtx_at = env.now.plus_nanos(self.hot.rtt.rto_nanos());
+            self.hot.rtx_at = env.now.plus_nanos(self.rtx_timeout());
+        } else if self.hot.has(flag::LONE_TIMER) {
+            self.hasten_probe(env.now);
         }
     }
 }

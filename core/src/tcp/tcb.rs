@@ -100,7 +100,8 @@ pub(crate) mod flag {
     pub(crate) const OUT_OF_ORDER: u32 = 1 << 15;
     /// The reader shut down: data is acknowledged and thrown away.
     pub(crate) const READ_SHUT: u32 = 1 << 16;
-    /// A keepalive probe goes out in this turn.
+    /// A probe goes out in this turn: a tail loss probe (RFC 8985, 7.3), or a
+    /// keepalive probe when nothing is in flight.
     pub(crate) const SEND_PROBE: u32 = 1 << 17;
     /// A zero-window probe of one byte goes out in this turn.
     pub(crate) const WINDOW_PROBE: u32 = 1 << 18;
@@ -108,8 +109,8 @@ pub(crate) mod flag {
     pub(crate) const EMBRYO: u32 = 1 << 19;
     /// Both sides scale their windows (RFC 7323).
     pub(crate) const SCALE: u32 = 1 << 20;
-    /// The first retransmission of a recovery goes out whatever `cwnd` says.
-    pub(crate) const FORCE_RETRANSMIT: u32 = 1 << 21;
+    /// `rtx_at` allows for a delayed ACK: a segment at most is in flight.
+    pub(crate) const LONE_TIMER: u32 = 1 << 21;
     /// Duplicate or selective acknowledgements came, or loss is suspected.
     pub(crate) const UNORDERED_ACKS: u32 = 1 << 22;
     /// `cwnd` held data back; acknowledgements of what is in flight may open it.
@@ -131,7 +132,9 @@ pub(crate) mod flag {
     /// `rtx_at` is the time after which an idle flow's `cwnd` is out of date.
     pub(crate) const IDLE: u32 = 1 << 31;
     /// What `rtx_at` stands for.
-    pub(crate) const TIMER_MODES: u32 = PERSIST | RTO_TIMER | REORDER_TIMER | IDLE;
+    pub(crate) const TIMER_MODES: u32 = PERSIST | RTO_TIMER | REORDER_TIMER | LONE_TIMER | IDLE;
+    /// What precedes new data may be due.
+    pub(crate) const UNUSUAL_OUTPUT: u32 = RESEND_FIN | SEND_PROBE | OUT_OF_ORDER;
     /// Any recovery.
     pub(crate) const RECOVERY: u32 = FAST_RECOVERY | LOSS_RECOVERY;
 }

@@ -59,6 +59,10 @@ impl Tcb<'_> {
             self.on_reorder_timer(env);
             return None;
         }
+        if self.may_probe() {
+            self.on_probe_timer(env);
+            return None;
+        }
         env.counters.inc(Counter::TcpTimeouts);
         if self.hot.state < TcpState::Established {
             self.hot.set(flag::SEND_SYN);
@@ -73,7 +77,9 @@ impl Tcb<'_> {
         self.cold.recover = self.hot.snd_nxt;
         self.mark_lost_on_timeout(env);
         self.hot.clear(flag::FAST_RECOVERY);
-        self.hot.set(flag::LOSS_RECOVERY | flag::FORCE_RETRANSMIT);
+        self.hot.set(flag::LOSS_RECOVERY);
+        self.cold.recovery.forced = true;
+        self.forget_probe();
         if self.hot.has(flag::FIN_SENT) {
             self.hot.set(flag::RESEND_FIN);
         }

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`scoreboard`] | what is known of each segment sent: selectively acknowledged, lost, sent again (RFC 2018, 6675) |
 //! | [`rack`] | loss by time (RFC 8985, 6): the rule for flows with SACK |
+//! | [`probe`] | tail loss probes (RFC 8985, 7) |
+//! | [`resend`] | what goes out in disorder |
 //! | [`duplicates`] | loss by duplicate ACKs (RFC 5681, 6582): for those without |
 //!
 //! None of its state is touched while acknowledgements come in order: RACK's is
@@ -11,11 +13,14 @@
 //! everything outstanding was sent after whatever was acknowledged before.
 
 mod duplicates;
-pub(crate) mod rack;
+mod probe;
+mod rack;
+mod resend;
 mod scoreboard;
 
 use pollwire_rings::Instant;
 
+use self::probe::Probe;
 use self::rack::Rack;
 use super::Env;
 use super::congestion::CongestionEvent;
@@ -32,11 +37,18 @@ pub(crate) const DISORDER: u32 = flag::RECOVERY | flag::UNORDERED_ACKS;
 /// What recovery keeps of a flow beside the marks of its queue.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Recovery {
-    pub(super) rack: Rack,
+    rack: Rack,
+    probe: Probe,
+    /// The first retransmission of a recovery goes out whatever `cwnd` says.
+    pub(super) forced: bool,
 }
 
 impl Recovery {
-    pub(crate) const EMPTY: Self = Self { rack: Rack::EMPTY };
+    pub(crate) const EMPTY: Self = Self {
+        rack: Rack::EMPTY,
+        probe: Probe::EMPTY,
+        forced: false,
+    };
 }
 
 impl Tcb<'_> {
@@ -68,7 +80,8 @@ impl Tcb<'_> {
     /// Keeps the flag that header prediction looks at.
     fn note_disorder(&mut self) {
         self.hot.clear(flag::UNORDERED_ACKS);
-        if self.hot.sacked | self.hot.lost | u32::from(self.hot.dup_acks) != 0 {
+        let marked = self.hot.sacked | self.hot.lost | u32::from(self.hot.dup_acks) != 0;
+        if marked || self.cold.recovery.probe.is_out() {
             self.hot.set(flag::UNORDERED_ACKS);
         }
     }
@@ -78,6 +91,28 @@ impl Tcb<'_> {
         self.hot.clear(flag::TIMER_MODES);
         self.hot.set(flag::RTO_TIMER);
         self.hot.rtx_at = now.plus_nanos(self.hot.rtt.rto_nanos());
+    }
+
+    /// How long the retransmission timer runs from now on, nanoseconds: until a
+    /// probe, where RFC 8985, 7.2 has one; else the RTO.
+    #[inline]
+    pub(super) fn rtx_timeout(&mut self) -> u64 {
+        if self.hot.flags & (flag::SACK | DISORDER) == flag::SACK {
+            if self.hot.flight() > u32::from(self.hot.mss) {
+                return self.hot.rtt.probe_nanos();
+            }
+            self.hot.set(flag::LONE_TIMER);
+        }
+        self.hot.rtt.rto_nanos()
+    }
+
+    /// More than a segment is in flight now: its ACK will not be held back.
+    pub(super) fn hasten_probe(&mut self, now: Instant) {
+        if self.hot.flight() > u32::from(self.hot.mss) {
+            self.hot.clear(flag::LONE_TIMER);
+            let at = now.plus_nanos(self.hot.rtt.probe_nanos());
+            self.hot.rtx_at = self.hot.rtx_at.min(at);
+        }
     }
 
     /// RACK's reordering timer fired: what was late is lost now.
@@ -93,7 +128,9 @@ impl Tcb<'_> {
         self.hot.cwnd = self.cold.ssthresh;
         self.cold.recover = self.hot.snd_nxt;
         // RFC 6675, 5, step 4.3: the first lost segment goes out at once.
-        self.hot.set(flag::FAST_RECOVERY | flag::FORCE_RETRANSMIT);
+        self.hot.set(flag::FAST_RECOVERY);
+        self.cold.recovery.forced = true;
+        self.forget_probe();
     }
 
     /// Leaves recovery once `recover` is acknowledged.
@@ -105,7 +142,8 @@ impl Tcb<'_> {
             self.hot.cwnd = self.cold.ssthresh;
         }
         self.on_recovery_exit(env.now);
-        self.hot.clear(flag::RECOVERY | flag::FORCE_RETRANSMIT);
+        self.hot.clear(flag::RECOVERY);
+        self.cold.recovery.forced = false;
         self.hot.dup_acks = 0;
         self.cold.recovery.rack.on_recovery_exit();
         if !self.hot.has(flag::SACK) {

@@ -11,6 +11,7 @@ use arrayvec::ArrayVec;
 use pollwire_rings::Instant;
 
 use super::rack::Delivered;
+use crate::Counter;
 use crate::tcp::Env;
 use crate::tcp::node::{EVER_RETRANSMITTED, LOST, Link, Node, RETRANSMITTED, SACKED, SENT};
 use crate::tcp::segment::Segment;
@@ -45,8 +46,15 @@ impl Hot {
 
 impl Tcb<'_> {
     /// Marks what the blocks of a SACK option cover; blocks that make no sense
-    /// are ignored. Follows [`on_new_ack`](Self::on_new_ack).
-    pub(crate) fn on_sack(&mut self, env: &mut Env<'_>, seg: &Segment, blocks: &Blocks) {
+    /// are ignored. Returns where the report of a duplicate ends, if one is
+    /// there. Follows [`on_new_ack`](Self::on_new_ack).
+    pub(crate) fn on_sack(
+        &mut self,
+        env: &mut Env<'_>,
+        seg: &Segment,
+        blocks: &Blocks,
+    ) -> Option<SeqNum> {
+        let mut duplicate = None;
         let mut sane = ArrayVec::<(SeqNum, SeqNum), 4>::new();
         for (index, &(left, right)) in blocks.iter().enumerate() {
             let (left, right) = (SeqNum::new(left), SeqNum::new(right));
@@ -54,7 +62,8 @@ impl Tcb<'_> {
                 continue;
             }
             if index == 0 && self.is_duplicate_report(seg.ack, left, right, blocks.get(1)) {
-                self.on_duplicate_report();
+                duplicate = Some(right);
+                self.on_duplicate_report(env);
             } else if left.at_or_after(self.hot.snd_una) && !sane.is_full() {
                 sane.push((left, right));
             }
@@ -64,6 +73,7 @@ impl Tcb<'_> {
             self.begin_disorder(env.now);
             self.mark_sacked(env, seg, &sane, highest);
         }
+        duplicate
     }
 
     /// RFC 2883, 4: the first block is a duplicate report (D-SACK) when it lies
@@ -83,7 +93,8 @@ impl Tcb<'_> {
         old || within
     }
 
-    fn on_duplicate_report(&mut self) {
+    fn on_duplicate_report(&mut self, env: &mut Env<'_>) {
+        env.counters.inc(Counter::TcpDsacksIn);
         let (una, nxt) = (self.hot.snd_una, self.hot.snd_nxt);
         self.cold.recovery.rack.on_dsack(una, nxt);
     }

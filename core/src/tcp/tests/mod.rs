@@ -9,6 +9,7 @@ mod half_open;
 mod handshake;
 mod open;
 mod predict;
+mod probe;
 mod rack;
 mod recovery;
 mod robust;
