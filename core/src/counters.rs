@@ -149,6 +149,8 @@ named! {
         TcpResetsOut = "tcp-resets-out",
         /// Challenge ACKs sent (RFC 5961).
         TcpChallengeAcks = "tcp-challenge-acks",
+        /// Connections reset because too many went on without a handle.
+        TcpOrphansReset = "tcp-orphans-reset",
         /// Probes of a closed window.
         TcpWindowProbes = "tcp-window-probes",
         /// Keepalive probes.

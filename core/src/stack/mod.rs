@@ -244,6 +244,12 @@ impl Stack {
         self.tcp.time_wait.len()
     }
 
+    /// Flows whose handles were given up and that are not over yet.
+    #[must_use]
+    pub fn orphans(&self) -> usize {
+        self.tcp.orphans as usize
+    }
+
     /// Handshakes of the passive side that are under way.
     #[must_use]
     pub fn handshakes(&self) -> usize {

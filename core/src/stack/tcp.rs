@@ -13,7 +13,7 @@ use crate::tcp::header::{self, HeaderFields};
 use crate::tcp::input::Outcome;
 use crate::tcp::segment::{MIN_HEADER, Segment};
 use crate::tcp::seq::SeqNum;
-use crate::tcp::tcb::{Tcb, TcpState, flag};
+use crate::tcp::tcb::{Tcb, TcpState, flag, mark};
 use crate::tcp::template::Template;
 use crate::tcp::{Env, TcpOptions, half_open, listen, records};
 use crate::wire::MacAddr;
@@ -121,7 +121,32 @@ impl Stack {
         };
         let verdict = tcb.on_segment(&mut env, seg, frame);
         self.tcp.touch(index);
-        self.apply_outcome(now, index, verdict?)
+        match verdict {
+            Ok(outcome) => self.apply_outcome(now, index, outcome),
+            Err(reason) => {
+                self.challenge_if_due(now, index);
+                Err(reason)
+            }
+        }
+    }
+
+    /// Sends the challenge ACK that a flow asks for, if the host may send one
+    /// more.
+    #[cold]
+    fn challenge_if_due(&mut self, now: Instant, index: u32) {
+        let Some(tcb) = self.tcp.tcb(index) else {
+            return;
+        };
+        if !tcb.has_mark(mark::CHALLENGE) {
+            return;
+        }
+        tcb.cold.marks &= !mark::CHALLENGE;
+        if self.tcp.challenges.allow(now, &mut self.random) {
+            self.counters.inc(Counter::TcpChallengeAcks);
+            if let Some(mut tcb) = self.tcp.tcb(index) {
+                tcb.ack_now();
+            }
+        }
     }
 
     /// Does what an outcome asks for.

@@ -8,7 +8,7 @@ use crate::tcp::header::{self, HeaderFields};
 use crate::tcp::records;
 use crate::tcp::segment::Segment;
 use crate::tcp::seq::SeqNum;
-use crate::tcp::tcb::{TcpState, flag};
+use crate::tcp::tcb::{TcpState, flag, mark};
 use crate::tcp::time_wait::{Reply, TimeWait};
 use crate::wire::tcp::ACK;
 use crate::{Counter, DropReason, FlowKey};
@@ -28,7 +28,7 @@ impl Stack {
         tcb.hot.unsent = None;
         tcb.hot.state = TcpState::Closed;
         tcb.hot.clear(flag::ACK_NOW);
-        tcb.hot.set(flag::TIME_WAIT);
+        tcb.cold.marks |= mark::TIME_WAIT;
         tcb.hot.rtx_at = Instant::ZERO;
         tcb.hot.ack_at = Instant::ZERO;
         tcb.cold.misc_at = Instant::ZERO;

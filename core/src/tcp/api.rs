@@ -10,8 +10,8 @@ use super::Env;
 use super::listen::{ListenOptions, Listener, ListenerStats};
 use super::options::{Handshake, TcpOptions};
 use super::table::{FlowId, ListenerId};
-use super::tcb::{Tcb, TcpState, flag};
-use crate::{ConnError, Error, FlowKey, Misuse, Stack};
+use super::tcb::{Tcb, TcpState, flag, mark};
+use crate::{ConnError, Counter, Error, FlowKey, Misuse, Stack};
 
 /// What a task waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -424,7 +424,8 @@ impl Stack {
 
     /// Gives the handle up: a FIN follows what was written and the rest goes on
     /// in the background. With unread data the peer is told by RST that it was
-    /// lost (RFC 2525, 2.17).
+    /// lost (RFC 2525, 2.17). So it is when more than half of all flows would go
+    /// on like this.
     pub fn tcp_close(&mut self, id: FlowId) {
         let Ok((mut tcb, mut env)) = self.tcb_env(id) else {
             return;
@@ -448,7 +449,13 @@ impl Stack {
         tcb.queue_fin();
         // The handle is void from now on.
         tcb.cold.generation = tcb.cold.generation.wrapping_add(1);
+        tcb.cold.marks |= mark::ORPHAN;
         self.tcp.touch(id.index);
+        self.tcp.orphans += 1;
+        if self.tcp.orphans > self.tcp.most_orphans() {
+            self.counters.inc(Counter::TcpOrphansReset);
+            self.reset_and_end(id.index, ConnError::Aborted);
+        }
     }
 
     /// Ends the connection by RST and gives the handle up.
@@ -519,7 +526,7 @@ impl Stack {
     /// [`Misuse::StaleHandle`].
     pub fn tcp_state(&mut self, id: FlowId) -> Result<TcpState, Misuse> {
         let (tcb, _) = self.tcb_env(id)?;
-        if !tcb.hot.has(flag::TIME_WAIT) {
+        if !tcb.has_mark(mark::TIME_WAIT) {
             return Ok(tcb.hot.state);
         }
         let key = *tcb.key;

@@ -6,7 +6,7 @@ use pollwire_rings::{FrameBuf, Instant};
 use super::Env;
 use super::segment::{MIN_HEADER, Segment};
 use super::seq::SeqNum;
-use super::tcb::{Tcb, TcpState, flag};
+use super::tcb::{Tcb, TcpState, flag, mark};
 use crate::wire::tcp::{ACK, CWR, FIN, PSH, RST, SYN, TcpOptions};
 use crate::{ConnError, Counter, DropReason};
 
@@ -153,7 +153,7 @@ impl Tcb<'_> {
         if seg.seq_len() > 0 && !seg.has(SYN) {
             self.ack_now()
         } else {
-            self.challenge(env)
+            self.answer_once(env);
         }
         Err(DropReason::TcpOutOfWindow)
     }
@@ -186,15 +186,30 @@ impl Tcb<'_> {
         Err(DropReason::TcpNoAck)
     }
 
-    /// An ACK that tells a confused peer where we stand, at a bounded rate.
+    /// Asks for an ACK that tells a confused peer where we stand (RFC 5961). The
+    /// caller drops the segment; then the stack looks whether the host may send
+    /// one more.
     pub(crate) fn challenge(&mut self, env: &mut Env<'_>) {
+        if self.may_answer(env) {
+            self.cold.marks |= mark::CHALLENGE;
+        }
+    }
+
+    /// An ACK for what is outside of the window, at a bounded rate: keepalive
+    /// probes of the peer's, and old ACKs.
+    fn answer_once(&mut self, env: &mut Env<'_>) {
+        if self.may_answer(env) {
+            self.ack_now();
+        }
+    }
+
+    fn may_answer(&mut self, env: &mut Env<'_>) -> bool {
         let due = self.cold.challenge_at == Instant::ZERO
             || env.now.nanos_since(self.cold.challenge_at) >= CHALLENGE_NANOS;
         if due {
             self.cold.challenge_at = env.now;
-            env.counters.inc(Counter::TcpChallengeAcks);
-            self.ack_now();
         }
+        due
     }
 
     fn on_handshake_ack(&mut self, env: &mut Env<'_>, seg: &Segment, frame: FrameBuf) -> Verdict {

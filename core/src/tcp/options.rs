@@ -17,8 +17,10 @@ pub struct TcpOptions {
     /// Probe an idle peer after this long, and again after a tenth of it, ten
     /// times (RFC 9293, 3.8.4). From 1 second up.
     pub keepalive: Option<Duration>,
-    /// Give up when data stays unacknowledged this long (RFC 9293, 3.8.3).
-    /// `None` gives up after 15 retransmissions.
+    /// Give up when data stays unacknowledged, or unsent because the peer's
+    /// window is closed, this long (RFC 9293, 3.8.3; RFC 5482); with keepalive,
+    /// when the peer has been silent this long. `None` gives up after 15
+    /// retransmissions, or ten probes.
     pub user_timeout: Option<Duration>,
     /// Which algorithm controls the sending rate.
     pub congestion: CongestionControl,

@@ -80,6 +80,9 @@ impl Tcb<'_> {
                 return stop;
             }
             self.arm_rtx(env);
+            if self.hot.rtt.backoff > 0 {
+                self.hot.rtx_at = self.rto_from(env.now);
+            }
         }
         Stop::Done
     }
@@ -214,7 +217,7 @@ impl Tcb<'_> {
             self.hot.clear(flag::IDLE);
             self.hot.set(flag::PERSIST);
             self.cold.stuck_since = env.now;
-            self.hot.rtx_at = env.now.plus_nanos(self.hot.rtt.rto_nanos());
+            self.hot.rtx_at = self.rto_from(env.now);
         }
         None
     }
@@ -270,7 +273,7 @@ impl Tcb<'_> {
     #[inline(always)]
     pub(super) fn arm_rtx(&mut self, env: &Env<'_>) {
         if self.hot.rtx_at <= env.now || self.hot.has(flag::PERSIST | flag::IDLE) {
-            if self.hot.rtx_at == Instant::ZERO || self.hot.has(flag::PERSIST | flag::IDLE) {
+            if self.hot.rtx_at == Instant::ZERO || self.hot.has(flag::IDLE) {
                 self.cold.stuck_since = env.now;
             }
             self.hot.clear(flag::TIMER_MODES);

@@ -13,7 +13,7 @@ use super::isn::Secrets;
 use super::listen::Listener;
 use super::node::{Node, Nodes};
 use super::records::{Record, Records};
-use super::tcb::{Cold, Hot, Tcb, flag};
+use super::tcb::{Cold, Hot, Tcb, flag, mark};
 use super::time_wait::TimeWait;
 use super::{Env, MAX_REST};
 use crate::flow::Slot;
@@ -88,6 +88,8 @@ pub(crate) struct Tcp {
     /// Slots from here on were never used.
     fresh: u32,
     in_use: u32,
+    /// Flows whose handles were given up before they were over.
+    pub(crate) orphans: u32,
     pub(crate) time_wait: Records<TimeWait, 1>,
     pub(crate) handshakes: Records<HalfOpen, STEPS>,
     pub(crate) challenges: ChallengeLimit,
@@ -116,6 +118,7 @@ impl Tcp {
             free: 0,
             fresh: 0,
             in_use: 0,
+            orphans: 0,
             time_wait: Records::new(time_wait.0, time_wait.1, hash_key),
             handshakes: Records::new(handshakes.0, handshakes.1, hash_key),
             challenges: ChallengeLimit::default(),
@@ -152,6 +155,11 @@ impl Tcp {
     /// Flows in use.
     pub(crate) fn in_use(&self) -> usize {
         self.in_use as usize
+    }
+
+    /// Most flows that may go on without a handle.
+    pub(crate) fn most_orphans(&self) -> u32 {
+        u32::try_from(self.slots.len() / 2).unwrap_or(u32::MAX)
     }
 
     /// Slots that were ever used: every flow's index lies below.
@@ -263,6 +271,7 @@ impl Tcp {
         self.nodes.clear(&mut hot.send);
         self.nodes.clear(&mut hot.recv);
         self.nodes.clear(&mut cold.out_of_order);
+        self.orphans -= u32::from(cold.marks & mark::ORPHAN != 0);
         let generation = cold.generation.wrapping_add(1);
         *hot = Hot::EMPTY;
         *cold = Cold {

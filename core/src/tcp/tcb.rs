@@ -123,8 +123,6 @@ pub(crate) mod flag {
     pub(crate) const ECN_ECHO: u32 = 1 << 26;
     /// The window shrank: the next new data tells the peer.
     pub(crate) const ECN_CWR: u32 = 1 << 27;
-    /// Closed, and a record stands for it in TIME-WAIT.
-    pub(crate) const TIME_WAIT: u32 = 1 << 28;
     /// `rtx_at` is the retransmission timer proper: no loss probe goes first.
     pub(crate) const RTO_TIMER: u32 = 1 << 29;
     /// `rtx_at` is RACK's reordering timer (RFC 8985, 6.2).
@@ -137,6 +135,16 @@ pub(crate) mod flag {
     pub(crate) const UNUSUAL_OUTPUT: u32 = RESEND_FIN | SEND_PROBE | OUT_OF_ORDER;
     /// Any recovery.
     pub(crate) const RECOVERY: u32 = FAST_RECOVERY | LOSS_RECOVERY;
+}
+
+/// Bits of [`Cold::marks`].
+pub(crate) mod mark {
+    /// Closed, and a record stands for it in TIME-WAIT.
+    pub(crate) const TIME_WAIT: u8 = 1;
+    /// Its handle was given up before it was over.
+    pub(crate) const ORPHAN: u8 = 1 << 1;
+    /// A challenge ACK is due, if the host may send another.
+    pub(crate) const CHALLENGE: u8 = 1 << 2;
 }
 
 /// What every segment touches: two cache lines.
@@ -331,7 +339,10 @@ pub(crate) struct Cold {
     pub(crate) misc_at: Instant,
     /// When `ts_recent` was last set (RFC 7323, 5.5).
     pub(crate) ts_recent_at: Instant,
-    /// When the last challenge ACK went out (RFC 5961, 5).
+    /// `TIME_WAIT`, `ORPHAN`, ...
+    pub(crate) marks: u8,
+    /// When the last challenge ACK was due (RFC 5961, 7), or another answer to
+    /// a segment that should not have come.
     pub(crate) challenge_at: Instant,
     /// Quick ACKs left before acknowledgements are delayed.
     pub(crate) quick_acks: u8,
@@ -374,6 +385,7 @@ impl Cold {
         stuck_since: Instant::ZERO,
         misc_at: Instant::ZERO,
         ts_recent_at: Instant::ZERO,
+        marks: 0,
         challenge_at: Instant::ZERO,
         quick_acks: 0,
         initial_window: 0,
@@ -434,6 +446,10 @@ impl Tcb<'_> {
     #[inline]
     pub(crate) fn ack_now(&mut self) {
         self.hot.set(flag::ACK_NOW);
+    }
+
+    pub(crate) fn has_mark(&self, mark: u8) -> bool {
+        self.cold.marks & mark != 0
     }
 
     /// The earliest of this flow's timers.

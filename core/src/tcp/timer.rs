@@ -100,7 +100,13 @@ impl Tcb<'_> {
     /// RFC 9293, 3.8.6.1: "As long as the receiving TCP peer continues to send
     /// acknowledgments in response to the probe segments, the sending TCP peer
     /// MUST allow the connection to stay open."
+    ///
+    /// For nobody, though: RFC 6429, 3, lets a host end what its application
+    /// has given up.
     fn closed_window_retries(&self, env: &Env<'_>) -> u8 {
+        if !self.hot.has(flag::OWNED | flag::EMBRYO) {
+            return ORPHAN_RETRIES;
+        }
         let silent = env.now.nanos_since(self.cold.heard_at) > SILENT_NANOS;
         if silent { RETRIES } else { u8::MAX }
     }
@@ -109,13 +115,28 @@ impl Tcb<'_> {
         self.hot.rtt.back_off();
         self.hot.clear(flag::REORDER_TIMER);
         self.hot.set(flag::RTO_TIMER);
-        self.hot.rtx_at = env.now.plus_nanos(self.hot.rtt.rto_nanos());
+        self.hot.rtx_at = self.rto_from(env.now);
+    }
+
+    /// When the retransmission timer fires that starts now: no later than the
+    /// user timeout, which is looked at then.
+    pub(super) fn rto_from(&self, now: Instant) -> Instant {
+        let next = now.plus_nanos(self.hot.rtt.rto_nanos());
+        match self.user_timeout() {
+            Some(end) if end > now => next.min(end),
+            _ => next,
+        }
+    }
+
+    /// When data that is stuck now has been so for too long (RFC 9293, 3.8.3).
+    fn user_timeout(&self) -> Option<Instant> {
+        let limit = u64::from(self.cold.user_timeout_ms) * 1_000_000;
+        let running = limit > 0 && self.cold.stuck_since != Instant::ZERO;
+        running.then(|| self.cold.stuck_since.plus_nanos(limit))
     }
 
     fn gave_up(&self, env: &Env<'_>, retries: u8) -> Option<ConnError> {
-        let limit = u64::from(self.cold.user_timeout_ms) * 1_000_000;
-        let stuck = env.now.nanos_since(self.cold.stuck_since);
-        let timed_out = limit > 0 && self.cold.stuck_since != Instant::ZERO && stuck >= limit;
+        let timed_out = self.user_timeout().is_some_and(|end| end <= env.now);
         (timed_out || self.hot.rtt.backoff > retries).then_some(ConnError::TimedOut)
     }
 
@@ -132,16 +153,32 @@ impl Tcb<'_> {
             self.cold.misc_at = self.cold.heard_at.plus_nanos(interval);
             return Outcome::Keep;
         }
-        if self.cold.keepalive_probes >= KEEPALIVE_PROBES {
+        if self.hot.flight() > 0 || self.hot.has(flag::PERSIST) {
+            // Retransmissions and window probes ask the same.
+            self.cold.misc_at = env.now.plus_nanos(interval);
+            return Outcome::Keep;
+        }
+        self.cold.misc_at = env.now.plus_nanos(interval / 10);
+        if self.is_peer_gone(idle) {
             return Outcome::ResetPeer(self.hot.snd_nxt, ConnError::KeepaliveTimedOut);
         }
         self.cold.keepalive_probes += 1;
-        self.cold.misc_at = env.now.plus_nanos(interval / 10);
-        if self.hot.flight() == 0 {
-            self.hot.set(flag::SEND_PROBE);
-            env.counters.inc(Counter::TcpKeepaliveProbes);
-        }
+        self.hot.set(flag::SEND_PROBE);
+        env.counters.inc(Counter::TcpKeepaliveProbes);
         Outcome::Keep
+    }
+
+    /// Whether a peer that has said nothing for `idle` nanoseconds has left
+    /// enough probes unanswered. A user timeout decides instead of their number,
+    /// as it does with Linux.
+    fn is_peer_gone(&self, idle: u64) -> bool {
+        let limit = u64::from(self.cold.user_timeout_ms) * 1_000_000;
+        let probes = self.cold.keepalive_probes;
+        if limit > 0 {
+            probes > 0 && idle >= limit
+        } else {
+            probes >= KEEPALIVE_PROBES
+        }
     }
 
     /// Starts the keepalive timer, if the option is on.

@@ -90,7 +90,7 @@ impl Tcb<'_> {
     pub(super) fn start_rto(&mut self, now: Instant) {
         self.hot.clear(flag::TIMER_MODES);
         self.hot.set(flag::RTO_TIMER);
-        self.hot.rtx_at = now.plus_nanos(self.hot.rtt.rto_nanos());
+        self.hot.rtx_at = self.rto_from(now);
     }
 
     /// How long the retransmission timer runs from now on, nanoseconds: until a

@@ -2,7 +2,7 @@
 
 use super::script::{Script, seg};
 use crate::wire::tcp::{ACK, RST};
-use crate::{ConnError, Error, Shutdown, TcpOptions, TcpState};
+use crate::{ConnError, Counter, Error, Shutdown, TcpOptions, TcpState};
 
 fn shut_write(s: &mut Script) {
     s.stack
@@ -202,5 +202,70 @@ fn rfc6191_newer_syn_reopens_time_wait() {
     s.inject(seg().syn().no_ack().seq(100_000));
     let answer = s.next();
     assert_eq!(answer.flags, crate::wire::tcp::SYN | ACK);
+    s.finish();
+}
+
+#[test]
+fn orphans_with_a_closed_window_end() {
+    let mut s = Script::plain();
+    s.inject(seg().seq(1).ack(1).win(0));
+    let flow = s.flow.take().unwrap();
+    s.stack.tcp_try_write(flow, b"never read").unwrap();
+    s.stack.tcp_close(flow);
+    s.run();
+    assert_eq!(s.stack.orphans(), 1);
+    for _ in 0..200 {
+        s.advance(1_000);
+        if s.sent_any() {
+            s.skip();
+            if s.stack.orphans() > 0 {
+                s.inject(seg().seq(1).ack(1).win(0));
+            }
+        }
+    }
+    assert_eq!((s.stack.orphans(), s.stack.flows_in_use()), (0, 0));
+    s.finish();
+}
+
+#[test]
+fn orphans_are_limited_to_half_of_the_flows() {
+    let mut s = Script::new();
+    s.listen(TcpOptions::DEFAULT);
+    let mut resets = 0;
+    for port in 0..12 {
+        s.peer_port(41_000 + port);
+        s.inject(seg().syn().no_ack());
+        s.iss = s.next().seq;
+        s.inject(seg().seq(1).ack(1));
+        let flow = s.stack.tcp_try_accept(s.listener.unwrap()).unwrap();
+        s.stack.tcp_try_write(flow, b"data").unwrap();
+        s.stack.tcp_close(flow);
+        s.run();
+        resets += s
+            .all_sent()
+            .iter()
+            .filter(|sent| sent.flags & RST != 0)
+            .count();
+    }
+    assert_eq!((s.stack.orphans(), resets), (8, 4));
+    let count = s.stack.counters().get(Counter::TcpOrphansReset);
+    assert_eq!(count, 4);
+    s.advance(600_000);
+    assert_eq!(s.stack.orphans(), 0);
+    s.skip();
+    s.finish();
+}
+
+#[test]
+fn rfc2525_2_17_half_closed_with_unread_data_resets_too() {
+    let mut s = Script::plain();
+    shut_write(&mut s);
+    s.inject(seg().seq(1).ack(2).data(b"unread"));
+    s.skip();
+    let flow = s.flow.take().unwrap();
+    s.stack.tcp_close(flow);
+    s.run();
+    assert_eq!(s.next().flags & RST, RST);
+    assert_eq!(s.stack.flows_in_use(), 0);
     s.finish();
 }

@@ -2,7 +2,7 @@
 
 use super::script::{Script, seg};
 use crate::wire::tcp::ACK;
-use crate::{Counter, DropReason, TcpOptions, TcpState};
+use crate::{Counter, DropReason, ListenOptions, TcpOptions, TcpState};
 
 #[test]
 fn rfc5961_3_2_reset_must_hit_the_edge() {
@@ -140,5 +140,77 @@ fn rfc6528_sequence_numbers_differ_by_flow_and_grow_with_time() {
     s.stack.tcp_abort(flow);
     let second = s.connect(TcpOptions::DEFAULT);
     assert_ne!(first.seq, second.seq);
+    s.finish();
+}
+
+#[test]
+fn rfc5961_7_challenges_have_a_limit_of_the_whole_host_as_well() {
+    let mut s = Script::new();
+    s.listen_with(ListenOptions::DEFAULT);
+    let mut challenged = 0;
+    // One for each handshake: their own limits do not come into it.
+    for _ in 0..40 {
+        for port in 0..16 {
+            s.peer_port(1000 + port);
+            s.inject(seg().syn().no_ack());
+            s.skip();
+            for _ in 0..5 {
+                s.inject(seg().rst().seq(100).no_ack());
+                challenged += s.all_sent().len();
+            }
+        }
+    }
+    assert!((500..1500).contains(&challenged), "{challenged} of 3200");
+    let count = s.stack.counters().get(Counter::TcpChallengeAcks);
+    assert_eq!(count, challenged as u64);
+    // An open connection keeps its own state, and is told in the next second.
+    s.advance(1_100);
+    s.skip();
+    s.inject(seg().rst().seq(100).no_ack());
+    assert!(s.sent_any());
+    s.skip();
+    s.finish();
+}
+
+#[test]
+fn rfc5961_7_a_flow_waits_when_the_host_may_not_answer() {
+    let mut s = Script::plain();
+    while s.stack.tcp.challenges.allow(s.now, &mut s.stack.random) {}
+    s.inject(seg().syn().seq(50).no_ack());
+    s.expect_quiet();
+    // What is only old is answered all the same: a keepalive probe, say.
+    s.advance(600);
+    while s.stack.tcp.challenges.allow(s.now, &mut s.stack.random) {}
+    s.inject(seg().seq(0).ack(1));
+    s.expect(seg().seq(1).ack(1));
+    s.finish();
+}
+
+#[test]
+fn rfc9293_3_8_4_a_peers_keepalive_probe_is_answered() {
+    let mut s = Script::plain();
+    for _ in 0..3 {
+        s.advance(1_000);
+        s.inject(seg().seq(0).ack(1));
+        s.expect(seg().seq(1).ack(1));
+        // With a byte of garbage, as old hosts send it.
+        s.inject(seg().seq(0).ack(1).data(b"?"));
+        s.expect(seg().seq(1).ack(1));
+    }
+    assert!(s.read().is_empty());
+    s.finish();
+}
+
+#[test]
+fn rfc9293_3_8_5_urgent_data_stays_in_line_whatever_the_pointer_says() {
+    let mut s = Script::plain();
+    s.inject(seg().seq(1).ack(1).data(b"a").urgent());
+    s.inject(seg().seq(2).ack(1).urgent());
+    s.inject(seg().seq(2).ack(1).data(b"bc").urgent());
+    s.inject(seg().seq(4).ack(1).data(b"d"));
+    s.inject(seg().seq(5).ack(1).fin().urgent());
+    assert_eq!(s.text(), "abcd");
+    assert_eq!(s.state(), TcpState::CloseWait);
+    s.skip();
     s.finish();
 }
