@@ -4,6 +4,9 @@
 mod call;
 mod engine;
 mod errno;
+#[expect(unsafe_code, reason = "C calls, and hands pointers over: ADR 10")]
+pub mod ffi;
+mod host;
 mod info;
 mod link;
 pub mod script;
