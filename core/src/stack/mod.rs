@@ -317,8 +317,10 @@ impl Stack {
         self.iface.is_local(address)
     }
 
-    /// The source address for packets to `destination`.
-    pub(crate) fn source_for(&self, destination: IpAddr) -> Option<IpAddr> {
+    /// The address of this host that packets to `destination` have; `None` when
+    /// none can be sent there.
+    #[must_use]
+    pub fn source_for(&self, destination: IpAddr) -> Option<IpAddr> {
         self.iface.source_for(destination)
     }
 }
