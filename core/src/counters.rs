@@ -112,6 +112,11 @@ named! {
         /// Error messages received that concerned a socket.
         IcmpErrorsIn = "icmp-errors-in",
 
+        /// Messages from DHCP servers that were expected.
+        DhcpIn = "dhcp-in",
+        /// Messages to DHCP servers.
+        DhcpOut = "dhcp-out",
+
         /// UDP datagrams given to a socket.
         UdpIn = "udp-in",
         /// UDP datagrams sent.

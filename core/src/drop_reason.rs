@@ -159,6 +159,11 @@ crate::counters::named! {
         /// never asks for.
         UdpCoalesced = "udp-coalesced",
 
+        /// DHCP: no message, or one that lacks what it must have.
+        DhcpMalformed = "dhcp-malformed",
+        /// DHCP: not the answer to what this host asked.
+        DhcpUnexpected = "dhcp-unexpected",
+
         /// TCP: shorter than its header.
         TcpTooShort = "tcp-too-short",
         /// TCP: a data offset below 5 or beyond the packet.

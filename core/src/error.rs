@@ -21,6 +21,8 @@ pub enum ConnError {
     HostUnreachable,
     /// This side aborted the connection.
     Aborted,
+    /// This host does not have the connection's address any more.
+    AddressGone,
     /// Writing after this side closed, or reading after it shut reading down.
     Closed,
 }
@@ -34,6 +36,7 @@ impl fmt::Display for ConnError {
             Self::KeepaliveTimedOut => "peer stopped answering keepalive probes",
             Self::HostUnreachable => "host unreachable",
             Self::Aborted => "connection aborted",
+            Self::AddressGone => "this host's address is gone",
             Self::Closed => "connection closed",
         })
     }
@@ -64,6 +67,8 @@ pub enum Misuse {
     NoPortFree,
     /// The datagram does not fit.
     TooLong,
+    /// No more addresses, routes or groups can be kept.
+    TableFull,
 }
 
 impl fmt::Display for Misuse {
@@ -78,6 +83,7 @@ impl fmt::Display for Misuse {
             Self::NoFrameFree => "all frames are in use",
             Self::NoPortFree => "all ephemeral ports are in use",
             Self::TooLong => "message too long",
+            Self::TableFull => "no more addresses, routes or groups can be kept",
         })
     }
 }

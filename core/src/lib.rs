@@ -17,6 +17,7 @@ extern crate std;
 #[doc(hidden)]
 pub mod bench_support;
 mod counters;
+mod dhcp;
 mod drop_reason;
 mod error;
 mod executor;
@@ -33,6 +34,7 @@ mod udp;
 pub mod wire;
 
 pub use counters::{Counter, Counters};
+pub use dhcp::{DhcpConfig, DhcpLease, Fallback};
 pub use drop_reason::DropReason;
 pub use error::{ConnError, Error, Misuse};
 pub use executor::{

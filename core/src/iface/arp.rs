@@ -1,74 +1,20 @@
 //! ARP (RFC 826) with announcements and conflict detection (RFC 5227).
 //!
-//! Addresses are configured, and a unikernel serves from its first
-//! millisecond: it announces its addresses at boot rather than probing for
-//! seconds first (RFC 5227, 2.1). A host that has one of them already defends
-//! it against the announcement, and the conflict is counted and logged.
+//! [`claim`](super::claim) says when addresses are probed for, announced and
+//! defended.
 
 use core::net::{IpAddr, Ipv4Addr};
-use core::time::Duration;
 
 use pollwire_rings::{FrameBuf, Instant, TxMeta};
 
+use super::claim::{self, Conflict};
 use super::neighbor::{Due, Heard};
-use super::{Ipv4Cidr, Pending};
+use super::{NetEvent, Origin, Pending};
 use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4};
 use crate::wire::{
     ARP_MESSAGE, ArpOperation, ArpRepr, ETHERNET_HEADER, EthernetHeader, MacAddr, UnicastV4,
 };
 use crate::{Counter, DropReason, Stack};
-
-/// RFC 5227, 1.1: ANNOUNCE_NUM, ANNOUNCE_INTERVAL and DEFEND_INTERVAL.
-const ANNOUNCE_NUM: u8 = 2;
-const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(2);
-const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
-
-/// When our addresses are announced and defended.
-pub(super) struct Announcer {
-    left: u8,
-    due: Instant,
-    /// When each address was last defended.
-    defended: [Option<Instant>; 4],
-}
-
-impl Announcer {
-    pub(super) fn new(addresses: usize) -> Self {
-        let left = if addresses == 0 { 0 } else { ANNOUNCE_NUM };
-        Self {
-            left,
-            due: Instant::ZERO,
-            defended: [None; 4],
-        }
-    }
-
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        (self.left > 0).then_some(self.due)
-    }
-
-    /// Whether the announcements of this round are due.
-    fn take_due(&mut self, now: Instant) -> bool {
-        let due = self.left > 0 && self.due <= now;
-        if due {
-            self.left -= 1;
-            self.due = now + ANNOUNCE_INTERVAL;
-        }
-        due
-    }
-
-    /// RFC 5227, 2.4 (c), for hosts that must not give up their address: one
-    /// announcement, and "the host MUST NOT send another defensive ARP
-    /// Announcement" within DEFEND_INTERVAL.
-    fn may_defend(&mut self, now: Instant, index: usize) -> bool {
-        let Some(defended) = self.defended.get_mut(index) else {
-            return false;
-        };
-        let may = defended.is_none_or(|last| now.since(last) >= DEFEND_INTERVAL);
-        if may {
-            *defended = Some(now);
-        }
-        may
-    }
-}
 
 impl Stack {
     /// Takes an ARP message. `frame` begins with its Ethernet header.
@@ -114,11 +60,23 @@ impl Stack {
         if message.sender_mac == self.iface.mac() {
             return Err(DropReason::ArpBadSender);
         }
+        // RFC 5227, 2.1.1: while probing, "the host MUST treat this address as
+        // being in use by some other host" when it is a sender's, and SHOULD
+        // when another probes for it.
+        let used = if message.is_probe() {
+            message.target_ip
+        } else {
+            sender
+        };
+        if self.iface.claims.is_probed(used) {
+            self.on_conflict(now, used, message.sender_mac);
+            return Err(DropReason::ArpConflict);
+        }
         if message.is_probe() {
             return Ok(());
         }
-        if let Some(index) = self.iface.address_index(sender) {
-            self.on_conflict(now, index, message.sender_mac);
+        if self.iface.address_index(sender).is_some() {
+            self.on_conflict(now, sender, message.sender_mac);
             return Err(DropReason::ArpConflict);
         }
         if UnicastV4::new(sender).is_none() || self.iface.is_broadcast(sender) {
@@ -131,15 +89,24 @@ impl Stack {
         }
     }
 
-    /// RFC 5227, 2.4: another station uses one of our addresses.
-    fn on_conflict(&mut self, now: Instant, index: usize, mac: MacAddr) {
+    /// RFC 5227, 2.4: another station uses one of our addresses, or one that we
+    /// were about to.
+    fn on_conflict(&mut self, now: Instant, address: Ipv4Addr, mac: MacAddr) {
         self.counters.inc(Counter::ArpConflicts);
-        let Some(own) = self.iface.addresses.get(index).copied() else {
-            return;
-        };
-        if self.iface.announcer.may_defend(now, index) {
-            log::warn!("{mac} uses our address {}", own.address());
-            self.arp_announce(&own);
+        match self.iface.claims.conflict(now, address) {
+            Conflict::Bear => {}
+            Conflict::Defend => {
+                log::warn!("{mac} uses our address {address}");
+                self.arp_announce(address);
+            }
+            Conflict::Yield(origin) => {
+                log::error!("{mac} has the address {address}: it is not used here");
+                self.drop_ipv4_address(address);
+                self.events.push(NetEvent::AddressDuplicate(address.into()));
+                if origin == Origin::Dhcp {
+                    self.dhcp_conflict(now);
+                }
+            }
         }
     }
 
@@ -159,8 +126,8 @@ impl Stack {
     }
 
     /// RFC 5227, 3: a request by broadcast with our address in both places.
-    fn arp_announce(&mut self, own: &Ipv4Cidr) {
-        self.arp_request(own.address(), own.address(), MacAddr::BROADCAST);
+    fn arp_announce(&mut self, own: Ipv4Addr) {
+        self.arp_request(own, own, MacAddr::BROADCAST);
     }
 
     /// Asks for a neighbour: all stations, or the one that had the address.
@@ -227,9 +194,13 @@ impl Stack {
         if self.iface.v6.deadline() <= now {
             self.ipv6_expire(now);
         }
-        if self.iface.announcer.take_due(now) {
-            for own in self.iface.addresses.clone() {
-                self.arp_announce(&own);
+        while let Some(due) = self.iface.claims.next_due(now, &mut self.random) {
+            match due {
+                claim::Due::Probe(address) => {
+                    self.arp_request(Ipv4Addr::UNSPECIFIED, address, MacAddr::BROADCAST);
+                }
+                claim::Due::Use(own) => self.ipv4_address_up(own),
+                claim::Due::Announce(own) => self.arp_announce(own.address()),
             }
         }
         for due in self.iface.neighbors.expire(now) {

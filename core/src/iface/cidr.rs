@@ -47,6 +47,12 @@ impl Ipv4Cidr {
         (self.address.to_bits() ^ address.to_bits()) & self.mask() == 0
     }
 
+    /// Whether both name the same subnet.
+    #[must_use]
+    pub const fn is_same_subnet(&self, other: &Self) -> bool {
+        self.prefix == other.prefix && self.contains(other.address)
+    }
+
     /// The subnet's broadcast address; `None` for prefixes 31 (RFC 3021) and
     /// 32, which have none.
     #[must_use]

@@ -1,12 +1,15 @@
 //! The interface: its addresses, its routes, and its neighbours.
 
+mod address;
 mod arp;
 mod cidr;
 mod cidr6;
-#[expect(dead_code, reason = "for SLAAC and DHCP")]
+mod claim;
+#[cfg_attr(not(test), expect(dead_code, reason = "for SLAAC"))]
 mod events;
 mod neighbor;
 mod pending;
+mod routes;
 #[cfg(test)]
 pub(crate) mod tests;
 mod v6;
@@ -23,55 +26,66 @@ pub use v6::{InterfaceIds, Ipv6Config};
 
 use crate::wire::{MacAddr, UnicastV4};
 use crate::{Config, Random};
-use arp::Announcer;
-pub(crate) use events::Events;
+use claim::Claims;
+pub(crate) use claim::random_between;
+pub(crate) use events::{DnsSource, Events};
 pub(crate) use neighbor::{Neighbors, Resolution};
 pub(crate) use pending::{Pending, PendingQueue};
+use routes::Routes;
+pub(crate) use routes::{Origin, Route};
 use v6::Ipv6;
 pub(crate) use v6::Resolution as ResolutionV6;
 #[cfg(test)]
 pub(crate) use v6::tests as v6_tests;
 
-/// Most routes through a gateway, the default route included.
-const MAX_ROUTES: usize = 8;
-
-/// A route through a gateway.
-#[derive(Clone, Copy, Debug)]
-struct Route {
-    to: Ipv4Cidr,
-    gateway: Ipv4Addr,
-}
+/// Most IPv4 addresses, those being probed for included.
+pub(crate) const MAX_ADDRESSES: usize = 8;
 
 /// One Ethernet interface: addresses, routes, neighbours.
 pub(crate) struct Interface {
     caps: Caps,
-    addresses: ArrayVec<Ipv4Cidr, 4>,
-    routes: ArrayVec<Route, MAX_ROUTES>,
+    /// What the device carries; the capabilities may say less.
+    device_mtu: u16,
+    addresses: ArrayVec<Ipv4Cidr, MAX_ADDRESSES>,
+    routes: Routes,
     /// Source and destination that [`is_exchange`](Self::is_exchange) found
     /// right last. Void when the addresses change.
     exchange: Option<(Ipv4Addr, Ipv4Addr)>,
     pub(crate) neighbors: Neighbors,
     pub(crate) pending: PendingQueue,
-    announcer: Announcer,
+    claims: Claims,
     pub(crate) v6: Ipv6,
 }
 
 impl Interface {
     pub(crate) fn new(caps: Caps, config: &Config, random: &mut Random) -> Self {
-        let mut routes = ArrayVec::new();
+        let mut routes = Routes::new();
         if let (Some(gateway), Some(to)) =
             (config.ipv4_gateway, Ipv4Cidr::new(Ipv4Addr::UNSPECIFIED, 0))
         {
-            routes.push(Route { to, gateway });
+            routes.add(Route {
+                to,
+                gateway: Some(gateway),
+                origin: Origin::Static,
+            });
+        }
+        let mut claims = Claims::new();
+        let mut addresses = ArrayVec::new();
+        let probe = config.probe_ipv4.then_some(Instant::ZERO);
+        for own in &config.ipv4 {
+            if claims.add(*own, Origin::Static, probe) && probe.is_none() {
+                addresses.push(*own);
+            }
         }
         Self {
+            device_mtu: caps.mtu,
             caps,
-            addresses: config.ipv4.clone(),
+            addresses,
             routes,
             exchange: None,
             neighbors: Neighbors::new(),
             pending: PendingQueue::new(),
-            announcer: Announcer::new(config.ipv4.len()),
+            claims,
             v6: Ipv6::new(config, MacAddr(caps.mac), caps.mtu, random),
         }
     }
@@ -149,7 +163,10 @@ impl Interface {
     /// Whether `address` can be a neighbour: in one of our subnets, or a gateway.
     fn is_on_link(&self, address: Ipv4Addr) -> bool {
         self.subnet_of(address).is_some()
-            || self.routes.iter().any(|route| route.gateway == address)
+            || self.routes.iter().any(|route| match route.gateway {
+                Some(gateway) => gateway == address,
+                None => route.to.contains(address),
+            })
     }
 
     /// The neighbour that packets to the unicast address `destination` go to:
@@ -163,12 +180,10 @@ impl Interface {
         let on_link = self
             .subnet_of(destination)
             .map(|own| (own.prefix(), destination));
-        let route = self
-            .routes
-            .iter()
-            .filter(|route| route.to.contains(destination))
-            .max_by_key(|route| route.to.prefix())
-            .map(|route| (route.to.prefix(), route.gateway));
+        let route = self.routes.lookup(destination).map(|route| {
+            let hop = route.gateway.unwrap_or(destination);
+            (route.to.prefix(), hop)
+        });
         match (on_link, route) {
             (Some((own, _)), Some((prefix, gateway))) if prefix > own => Some(gateway),
             (Some((_, direct)), _) => Some(direct),
@@ -211,10 +226,23 @@ impl Interface {
         self.neighbors.bump();
     }
 
+    /// Who set `address` up.
+    pub(crate) fn origin_of(&self, address: Ipv4Addr) -> Option<Origin> {
+        self.claims.origin(address)
+    }
+
+    /// Has packets be no longer than `mtu` bytes, or only as short as the device
+    /// wants them.
+    pub(crate) fn limit_mtu(&mut self, mtu: Option<u16>) {
+        let device = self.device_mtu;
+        self.caps.mtu = mtu.map_or(device, |mtu| mtu.min(device));
+        self.invalidate();
+    }
+
     /// When [`iface_expire`](crate::Stack::iface_expire) next has work.
     #[inline]
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let v4 = match (self.neighbors.deadline(), self.announcer.deadline()) {
+        let v4 = match (self.neighbors.deadline(), self.claims.deadline()) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };

@@ -23,7 +23,7 @@ impl IoError for ConnError {
             Self::Reset => ErrorKind::ConnectionReset,
             Self::TimedOut | Self::KeepaliveTimedOut => ErrorKind::TimedOut,
             Self::HostUnreachable => ErrorKind::NotConnected,
-            Self::Aborted => ErrorKind::ConnectionAborted,
+            Self::Aborted | Self::AddressGone => ErrorKind::ConnectionAborted,
             Self::Closed => ErrorKind::BrokenPipe,
         }
     }
@@ -38,7 +38,7 @@ impl IoError for Misuse {
                 ErrorKind::AddrNotAvailable
             }
             Self::BadDestination | Self::TooLong => ErrorKind::InvalidInput,
-            Self::NoFlowFree | Self::NoFrameFree => ErrorKind::OutOfMemory,
+            Self::NoFlowFree | Self::NoFrameFree | Self::TableFull => ErrorKind::OutOfMemory,
         }
     }
 }

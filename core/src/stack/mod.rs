@@ -20,6 +20,7 @@ use pollwire_rings::{Caps, FrameBuf, FramePool, Instant, NetDevice, TxBurst};
 
 pub use memory::{BYTES_PER_FLOW, Memory};
 
+use crate::dhcp::{Client, DhcpConfig};
 use crate::flow::FlowTable;
 use crate::iface::{Events, Interface, Ipv4Cidr, Ipv6Config};
 use crate::ip::pmtu::PathMtus;
@@ -29,6 +30,7 @@ use crate::tcp::MAX_REST;
 use crate::tcp::table::Tcp;
 use crate::timer_wheel::TimerWheel;
 use crate::udp::Udp;
+use crate::wire::MacAddr;
 use crate::{Counter, Counters};
 
 pub(crate) use crate::ip::IpMeta;
@@ -42,6 +44,11 @@ pub struct Config {
     pub ipv4_gateway: Option<core::net::Ipv4Addr>,
     /// How the interface gets its IPv6 addresses; without, no IPv6 is spoken.
     pub ipv6: Option<Ipv6Config>,
+    /// Whether the addresses are probed for (RFC 5227, 2.1) before they are
+    /// used, which takes 4 to 7 seconds; off by default.
+    pub probe_ipv4: bool,
+    /// How the interface gets an IPv4 address from a DHCP server, if it does.
+    pub dhcp: Option<DhcpConfig>,
     /// 32 bytes of the platform's entropy: keys of hashes, sequence numbers and
     /// ports come from it. Equal seeds make equal stacks, which tests like and
     /// nobody else should.
@@ -52,13 +59,32 @@ impl Config {
     /// One address, no gateway.
     #[must_use]
     pub fn new(address: Ipv4Cidr, seed: [u8; 32]) -> Self {
-        let mut ipv4 = ArrayVec::new();
-        ipv4.push(address);
+        let mut config = Self::without_addresses(seed);
+        config.ipv4.push(address);
+        config
+    }
+
+    /// No address: for [`with_dhcp`](Self::with_dhcp), or addresses that the
+    /// application adds.
+    #[must_use]
+    pub fn without_addresses(seed: [u8; 32]) -> Self {
         Self {
-            ipv4,
+            ipv4: ArrayVec::new(),
             ipv4_gateway: None,
             ipv6: None,
+            probe_ipv4: false,
+            dhcp: None,
             seed,
+        }
+    }
+
+    /// The same with a DHCP client (RFC 2131). Addresses that are there besides
+    /// stay.
+    #[must_use]
+    pub fn with_dhcp(self, dhcp: DhcpConfig) -> Self {
+        Self {
+            dhcp: Some(dhcp),
+            ..self
         }
     }
 
@@ -119,6 +145,7 @@ pub struct Stack {
     pub(crate) reassembly: Reassembly,
     pub(crate) idents: Idents,
     pub(crate) paths: PathMtus,
+    pub(crate) dhcp: Option<Client>,
     pub(crate) timers: TimerWheel,
     pub(crate) outbox: Outbox,
     pub(crate) counters: Counters,
@@ -167,6 +194,7 @@ impl Stack {
 
     fn build(parts: memory::Parts, config: &Config, caps: Caps) -> Self {
         let mut random = Random::new(config.seed);
+        let mac = MacAddr(caps.mac);
         let flow_key = (random.next_u64(), random.next_u64());
         Self {
             iface: Interface::new(caps, config, &mut random),
@@ -184,6 +212,7 @@ impl Stack {
             reassembly: Reassembly::new(parts.pool.capacity()),
             idents: Idents::new(&mut random),
             paths: PathMtus::new(),
+            dhcp: config.dhcp.clone().map(|dhcp| Client::new(dhcp, mac)),
             timers: TimerWheel::new(parts.timers),
             outbox: Outbox::new(),
             counters: Counters::new(),
@@ -290,6 +319,9 @@ impl Stack {
         if self.reassembly.deadline().is_some_and(|at| at <= now) {
             self.fragments_expire(now);
         }
+        if self.dhcp.is_some() {
+            self.dhcp_expire(now);
+        }
         self.has_output()
     }
 
@@ -309,7 +341,8 @@ impl Stack {
         let flows = earlier(self.timers.next_deadline(), self.tcp.records_due());
         let neighbours = self.iface.deadline();
         let fragments = self.reassembly.deadline();
-        earlier(earlier(flows, neighbours), fragments)
+        let dhcp = self.dhcp.as_ref().and_then(Client::deadline);
+        earlier(earlier(flows, neighbours), earlier(fragments, dhcp))
     }
 
     /// Whether `address` is one of this host's.

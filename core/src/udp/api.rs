@@ -7,7 +7,7 @@ use core::task::Waker;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use pollwire_offload::checksum::Sum;
-use pollwire_rings::{FrameBuf, FrameRef, TxChecksum, TxMeta};
+use pollwire_rings::{FrameBuf, FrameRef, Instant, TxChecksum, TxMeta};
 use zerocopy::IntoBytes;
 
 use super::{Socket, UdpId, UdpOptions, pseudo_sum};
@@ -321,6 +321,20 @@ impl Stack {
             meta,
         );
         Ok(())
+    }
+
+    /// Sends a datagram of the stack's own, which no socket has.
+    pub(crate) fn udp_send_own(
+        &mut self,
+        now: Instant,
+        source: SocketAddr,
+        remote: SocketAddr,
+        mut frame: FrameBuf,
+    ) {
+        let meta = self.write_udp(source, remote, &mut frame, None);
+        let (src, dst) = (source.ip(), remote.ip());
+        // What cannot be sent has been counted.
+        let _ = self.ip_send(now, src, dst, PROTOCOL_UDP, frame, None, meta);
     }
 
     /// Puts the header before `frame`'s data, which `rest` follows.

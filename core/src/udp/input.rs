@@ -9,6 +9,7 @@ use zerocopy::FromBytes;
 
 use super::{Datagram, Origin, pseudo_sum};
 use crate::ip::{Cause, IcmpError, Icmpv6Error, IpMeta};
+use crate::wire::dhcp::CLIENT_PORT;
 use crate::wire::icmpv4::PORT_UNREACHABLE;
 use crate::wire::{UDP_HEADER, UdpHeader};
 use crate::{Counter, DropReason, Stack};
@@ -34,6 +35,11 @@ impl Stack {
         let local = SocketAddr::new(ip.dst, header.dst_port.get());
         let scarce = self.pool.available() < self.pool.capacity() / 8;
         let refused = match self.udp.lookup(local) {
+            None if local.port() == CLIENT_PORT && self.dhcp.is_some() => {
+                frame.truncate(usize::from(header.len.get()));
+                frame.trim_front(UDP_HEADER);
+                return self.dhcp_input(now, &frame);
+            }
             None => DropReason::UdpNoSocket,
             Some(socket) if socket.remote.is_some_and(|remote| remote != from) => {
                 DropReason::UdpNotFromPeer

@@ -12,6 +12,7 @@
 //! `ip`, `udp` and `tcp`.
 
 pub mod arp;
+pub mod dhcp;
 pub mod ethernet;
 pub mod icmpv4;
 pub mod icmpv6;

@@ -222,4 +222,5 @@ fn unicast_witness_refuses_what_names_no_host() {
     assert_eq!(host.len(), 4);
 }
 
+mod dhcp;
 mod v6;
