@@ -15,8 +15,8 @@ pub use pollwire_dns as dns;
 #[cfg(feature = "he")]
 #[doc(inline)]
 pub use pollwire_he as he;
-#[doc(inline)]
-pub use {pollwire_offload as offload, pollwire_perf as perf, pollwire_rings as rings};
 #[cfg(feature = "tls")]
 #[doc(inline)]
 pub use pollwire_tls as tls;
+#[doc(inline)]
+pub use {pollwire_offload as offload, pollwire_perf as perf, pollwire_rings as rings};

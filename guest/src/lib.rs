@@ -24,6 +24,8 @@
 //! * `log` output on the console, level `info` unless the boot argument
 //!   `--guest.log=LEVEL` says otherwise;
 //! * clocks, entropy, arguments, devices: see [`Guest`];
+//! * entropy for ring, which asks `getrandom` and so libc: the two functions of
+//!   libc that this takes are here, and give what the CPU gives;
 //! * on hvt, a handler that prints CPU faults.
 //!
 //! Boot arguments that begin with `--guest.` are for this crate and hidden from
@@ -45,6 +47,7 @@ mod entropy;
 mod exit;
 mod fault;
 mod heap;
+mod libc_entropy;
 mod memory;
 mod panic;
 

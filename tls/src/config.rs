@@ -9,13 +9,15 @@ mod sessions;
 mod sni;
 mod tickets;
 
+use alloc::format;
 use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use rustls::crypto::CryptoProvider;
 use rustls::{CipherSuite, RootCertStore, SupportedProtocolVersion};
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 pub use client::{ClientConfig, ClientConfigBuilder};
 pub(crate) use clock::SharedClock;
@@ -70,6 +72,14 @@ impl Roots {
         Self(anchors.collect())
     }
 
+    /// Adds the authorities of a PEM file, at least one.
+    ///
+    /// # Errors
+    /// [`TlsError::Config`] when a certificate does not parse, or there is none.
+    pub fn with_pem(self, pem: &[u8]) -> Result<Self, TlsError> {
+        chain_from_pem(pem)?.into_iter().try_fold(self, Self::with)
+    }
+
     /// Adds an authority.
     ///
     /// # Errors
@@ -93,6 +103,22 @@ fn provider() -> Arc<CryptoProvider> {
         )
     });
     Arc::new(provider)
+}
+
+/// The certificates in a PEM file, in their order, at least one.
+fn chain_from_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let chain = chain.map_err(|error| TlsError::Config(format!("certificate: {error}")))?;
+    if chain.is_empty() {
+        return Err(TlsError::Config("no certificate in the PEM file".into()));
+    }
+    Ok(chain)
+}
+
+/// The first private key in a PEM file.
+fn key_from_pem(pem: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_slice(pem)
+        .map_err(|error| TlsError::Config(format!("private key: {error}")))
 }
 
 fn names(protocols: &[&[u8]]) -> Vec<Vec<u8>> {

@@ -10,7 +10,10 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use super::key_log::{Lines, Sink};
 use super::pin::{Demand, Pinned};
 use super::sessions::Sessions;
-use super::{Fingerprint, Roots, SharedClock, Versions, WallClock, names, provider};
+use super::{
+    Fingerprint, Roots, SharedClock, Versions, WallClock, chain_from_pem, key_from_pem, names,
+    provider,
+};
 use crate::TlsError;
 
 /// What a client demands of servers and offers them. Copies are cheap and share
@@ -104,6 +107,15 @@ impl ClientConfigBuilder {
     ) -> Self {
         self.identity = Some((chain, key));
         self
+    }
+
+    /// Shows this certificate to servers that ask for one: PEM files of the
+    /// chain, the certificate itself first, and of its key.
+    ///
+    /// # Errors
+    /// [`TlsError::Config`] when they do not parse.
+    pub fn identity_pem(self, chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
+        Ok(self.identity(chain_from_pem(chain)?, key_from_pem(key)?))
     }
 
     /// Offers these application protocols (RFC 7301), best first.

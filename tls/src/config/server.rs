@@ -11,7 +11,9 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use super::key_log::{Lines, Sink};
 use super::sni::ByName;
 use super::tickets::Tickets;
-use super::{Roots, SharedClock, Versions, WallClock, names, provider};
+use super::{
+    Roots, SharedClock, Versions, WallClock, chain_from_pem, key_from_pem, names, provider,
+};
 use crate::TlsError;
 
 /// What a server offers to clients and demands of them. Copies are cheap and
@@ -79,6 +81,15 @@ impl ServerConfigBuilder {
     ) -> Self {
         self.identities.push((None, chain, key));
         self
+    }
+
+    /// Shows this certificate as [`identity`](Self::identity) does: PEM files of the
+    /// chain, the certificate itself first, and of its key.
+    ///
+    /// # Errors
+    /// [`TlsError::Config`] when they do not parse.
+    pub fn identity_pem(self, chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
+        Ok(self.identity(chain_from_pem(chain)?, key_from_pem(key)?))
     }
 
     /// Shows this certificate to clients that ask for `name` (RFC 6066, 3).

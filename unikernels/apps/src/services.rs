@@ -8,6 +8,8 @@
 //! | TCP 13 | daytime | RFC 867 |
 //! | TCP 19 | character generator | RFC 864 |
 //! | TCP 80 | HTTP/1.1 | RFC 9112 |
+//! | TCP 443 | the same over TLS | RFC 9110, 4.2.2 |
+//! | TCP 4433 | echo over TLS | |
 //!
 //! `http://ADDRESS/counters` shows what the stack has counted. Each connection
 //! is a task. Echo and discard copy nothing: the frame that came in is the frame
@@ -16,9 +18,12 @@
 mod chargen;
 mod daytime;
 mod http;
+mod stream;
+pub mod tls;
 
 use alloc::vec::Vec;
 use core::convert::Infallible;
+use core::fmt::Display;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
 
@@ -30,7 +35,8 @@ use pollwire_core::{
 /// The program's command line in a guest.
 pub const PROGRAM: Program = Program {
     name: "services",
-    about: "Serves echo (7), discard (9), daytime (13), chargen (19) and HTTP (80).",
+    about: "Serves echo (7), discard (9), daytime (13), chargen (19) and HTTP (80); HTTPS (443) and echo \
+            over TLS (4433).",
     usage: "--ipv4=ADDRESS/BITS",
     options: &[Network::OPTIONS],
 };
@@ -85,13 +91,14 @@ fn listen(net: Net<'_>, port: u16) -> Result<TcpListener<'_>, Error> {
 
 /// Serves one port in the background: a task that accepts, and a task for
 /// each connection.
-fn serve<'n, F>(
+fn serve<'n, F, E>(
     net: Net<'n>,
     port: u16,
     handle: impl Fn(TcpFlow<'n>) -> F + 'n,
 ) -> Result<(), Error>
 where
-    F: Future<Output = Result<(), Error>> + 'n,
+    F: Future<Output = Result<(), E>> + 'n,
+    E: Display,
 {
     let listener = listen(net, port)?;
     net.spawn(async move {
@@ -102,12 +109,13 @@ where
     Ok(())
 }
 
-async fn accept_all<'n, F>(
+async fn accept_all<'n, F, E>(
     listener: TcpListener<'n>,
     handle: impl Fn(TcpFlow<'n>) -> F + 'n,
 ) -> Result<Infallible, Error>
 where
-    F: Future<Output = Result<(), Error>> + 'n,
+    F: Future<Output = Result<(), E>> + 'n,
+    E: Display,
 {
     loop {
         let flow = listener.accept().await?;

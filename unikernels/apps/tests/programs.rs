@@ -10,6 +10,7 @@ use pollwire_core::{
 };
 use pollwire_rings::memory::{Impairments, MemoryDevice, Wire, pair};
 use pollwire_rings::{Caps, NetDevice};
+use pollwire_tls::{ClientConfig, Roots, ServerName, TlsError, TlsFlow, WallClock};
 
 const SERVER: [u8; 4] = [10, 0, 0, 2];
 const CLIENT: [u8; 4] = [10, 0, 0, 3];
@@ -271,5 +272,50 @@ fn measuring_finds_all_data_intact() {
             assert_eq!(counters.get(Counter::TcpRetransmits), 0);
         });
     }
+    world.check_frames();
+}
+
+#[test]
+fn https_serves_what_http_does() {
+    const CERTIFICATE: &[u8] = include_bytes!("../../services/tls/cert.pem");
+    const KEY: &[u8] = include_bytes!("../../services/tls/key.pem");
+    let devices = devices(Impairments::NONE);
+    let cells = (cell(SERVER, &devices.0), cell(CLIENT, &devices.1));
+    let mut world = World::new(&cells, devices);
+    let (server, net) = (world.server.net(), world.client.net());
+    let clock = WallClock::new(clock(), Instant::ZERO);
+    let config = services::tls::config(clock, CERTIFICATE, KEY).expect("fine");
+    services::tls::start(server, &config).expect("free ports");
+    start_services(server);
+    let roots = Roots::empty().with_pem(CERTIFICATE).expect("fine");
+    let config = ClientConfig::builder(clock)
+        .roots(roots)
+        .build()
+        .expect("fine");
+    let secure = async move |port: u16, request: Vec<u8>| {
+        let tcp = TcpFlow::connect(net, (SERVER, port).into()).await?;
+        let name = ServerName::try_from("unikernel.test").expect("a name");
+        let flow = TlsFlow::connect(tcp, &config, name).await?;
+        flow.write_all(&request).await?;
+        flow.shutdown(Shutdown::Write).await?;
+        let mut answer = Vec::new();
+        while let Some(data) = flow.recv().await? {
+            answer.extend_from_slice(&data);
+        }
+        flow.close().await?;
+        Ok::<_, TlsError>(answer)
+    };
+    let asking = net.spawn(async move {
+        let request = b"GET / HTTP/1.1\r\n\r\n".repeat(20);
+        let plain = ask(net, 80, &request).await.expect("HTTP");
+        let secret = secure(443, request).await.expect("HTTPS");
+        let text = vec![b'x'; 100_000];
+        let echoed = secure(4433, text.clone()).await.expect("echo");
+        (plain, secret, echoed == text)
+    });
+    let (plain, secret, echoed) = world.finish(asking);
+    assert!(plain.len() > 20 * 200);
+    assert_eq!(plain, secret);
+    assert!(echoed);
     world.check_frames();
 }

@@ -11,9 +11,10 @@ use alloc::format;
 use alloc::string::String;
 use core::time::Duration;
 
-use pollwire_core::{Error, Net, TcpFlow};
+use pollwire_core::Net;
 use pollwire_rings::FrameBuf;
 
+use super::stream::Stream;
 use request::{Method, Parser, Request, Target};
 
 /// How long a persistent connection may stay idle.
@@ -82,20 +83,22 @@ fn counted(net: Net<'_>) -> String {
 }
 
 /// The frame under construction.
-struct Output<'f, 'n> {
-    flow: &'f TcpFlow<'n>,
+struct Output<'f, S> {
+    flow: &'f S,
     frame: Option<FrameBuf>,
 }
 
-impl Output<'_, '_> {
-    async fn put(&mut self, text: &str) -> Result<(), Error> {
+impl<'n, S: Stream<'n>> Output<'_, S> {
+    async fn put(&mut self, text: &str) -> Result<(), S::Error> {
         let mut rest = text.as_bytes();
         while !rest.is_empty() {
             let mut frame = match self.frame.take() {
                 Some(frame) => frame,
                 None => self.flow.alloc_frame().await,
             };
-            let count = frame.extend_from_slice(rest);
+            let room = self.flow.frame_room().saturating_sub(frame.len());
+            let part = rest.get(..room.min(rest.len())).unwrap_or_default();
+            let count = frame.extend_from_slice(part);
             rest = rest.get(count..).unwrap_or_default();
             if rest.is_empty() {
                 self.frame = Some(frame);
@@ -106,7 +109,7 @@ impl Output<'_, '_> {
         Ok(())
     }
 
-    async fn answer(&mut self, answer: &Answer<'_>, with_body: bool) -> Result<(), Error> {
+    async fn answer(&mut self, answer: &Answer<'_>, with_body: bool) -> Result<(), S::Error> {
         let mut digits = [0; 20];
         self.put("HTTP/1.1 ").await?;
         self.put(answer.status).await?;
@@ -124,7 +127,7 @@ impl Output<'_, '_> {
         Ok(())
     }
 
-    async fn flush(&mut self) -> Result<(), Error> {
+    async fn flush(&mut self) -> Result<(), S::Error> {
         match self.frame.take() {
             Some(frame) => self.flow.send(frame).await,
             None => Ok(()),
@@ -153,7 +156,7 @@ fn decimal(mut value: usize, digits: &mut [u8; 20]) -> &str {
 
 /// Answers requests until the peer closes, asks to close, stays silent too
 /// long, or sends what is no request.
-pub(super) async fn serve(flow: TcpFlow<'_>) -> Result<(), Error> {
+pub(super) async fn serve<'n, S: Stream<'n>>(flow: S) -> Result<(), S::Error> {
     let net = flow.net();
     let mut parser = Parser::new();
     let mut output = Output {
