@@ -110,24 +110,22 @@ impl Host {
         }
     }
 
-    fn egress(&mut self, now: Instant) {
-        self.transmit(now);
-        if self.stack.expire(now) {
-            self.transmit(now);
-        }
-    }
-
+    /// Sends, runs the timers, and sends what they gave rise to.
     #[inline]
-    fn transmit(&mut self, now: Instant) {
+    fn egress(&mut self, now: Instant) {
+        let mut timers_ran = false;
         loop {
             let more = self.stack.output(now, &mut self.tx);
-            if self.tx.is_empty() {
+            if !self.tx.is_empty() {
+                self.device.tx_burst(&mut self.tx);
+                if more && self.tx.is_empty() {
+                    continue;
+                }
+            }
+            if timers_ran || !self.stack.expire(now) {
                 return;
             }
-            self.device.tx_burst(&mut self.tx);
-            if !more || !self.tx.is_empty() {
-                return;
-            }
+            timers_ran = true;
         }
     }
 }
@@ -307,9 +305,8 @@ impl Pair for PollwirePair {
         let id = Self::flow_id(at, flow);
         let stack = &mut self.host(at).stack;
         let mut total = 0;
-        while let Ok(Some(frame)) = stack.tcp_try_recv(id) {
-            total += frame.len();
-        }
+        // Nothing yet counts as nothing.
+        let _ = stack.tcp_try_recv_all(id, |frame| total += frame.len());
         total
     }
 

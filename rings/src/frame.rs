@@ -330,6 +330,23 @@ impl FrameRef {
         front
     }
 
+    /// Drops the handle, without a call.
+    #[inline(always)]
+    pub fn release(self) {
+        ManuallyDrop::new(self).let_go();
+    }
+
+    #[inline(always)]
+    fn let_go(&mut self) {
+        let refs = &self.view.desc().refs;
+        let count = refs.get();
+        if count == 1 {
+            release(self.view.desc);
+        } else if count != u32::MAX {
+            refs.set(count - 1);
+        }
+    }
+
     /// Hides `count` bytes at the front (at most all).
     #[inline]
     pub fn trim_front(&mut self, count: usize) {
@@ -453,13 +470,7 @@ impl Clone for FrameRef {
 impl Drop for FrameRef {
     #[inline]
     fn drop(&mut self) {
-        let refs = &self.view.desc().refs;
-        let count = refs.get();
-        if count == 1 {
-            release(self.view.desc);
-        } else if count != u32::MAX {
-            refs.set(count - 1);
-        }
+        self.let_go();
     }
 }
 

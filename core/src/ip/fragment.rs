@@ -130,6 +130,7 @@ impl Stack {
     }
 
     /// Gives up datagrams whose fragments did not all come in time.
+    #[inline(never)]
     pub(crate) fn fragments_expire(&mut self, now: Instant) {
         while let Some(expired) = self.reassembly.expire(now, &mut self.counters) {
             let Expired { key, first } = expired;

@@ -15,6 +15,7 @@ use crate::tcp::Env;
 use crate::tcp::header::{V4_PLAIN, V4_TIMED};
 use crate::tcp::predict::Expected;
 use crate::tcp::seq::SeqNum;
+use crate::tcp::table::Head;
 use crate::tcp::tcb::{Hot, Tcb, flag};
 use crate::tcp::template::Template;
 use crate::wire::ETHERNET_HEADER;
@@ -65,6 +66,10 @@ impl Stack {
     /// a run.
     #[inline(always)]
     pub(super) fn input_lone(&mut self, now: Instant, piece: RxFrame) -> Option<RxFrame> {
+        let RxFrame { mut frame, meta } = piece;
+        if !begins_with(&frame, &self.tcp.last_head) && !self.learn_head(&frame) {
+            return Some(RxFrame { frame, meta });
+        }
         let index = self.tcp.last;
         let Self {
             tcp,
@@ -74,15 +79,17 @@ impl Stack {
             ..
         } = self;
         let Some((mut tcb, mut env)) = tcp.flow(index, now, pool, counters, rx_rest) else {
-            return Some(piece);
+            return Some(RxFrame { frame, meta });
         };
-        let RxFrame { mut frame, meta } = piece;
-        let timed = tcb.hot.has(flag::TIMESTAMPS) && !meta.continues;
-        let expected =
-            match timed.then(|| parse::<V4_TIMED>(&frame, meta, &tcb.cold.template, tcb.hot)) {
-                Some(Some(expected)) => expected,
-                _ => return Some(RxFrame { frame, meta }),
-            };
+        let found = match frame.first_chunk::<V4_TIMED>() {
+            Some(head) if tcb.hot.has(flag::TIMESTAMPS) && !meta.continues => {
+                parse(head, &frame, meta, tcb.hot)
+            }
+            _ => None,
+        };
+        let Some(expected) = found else {
+            return Some(RxFrame { frame, meta });
+        };
         let bytes = frame.len() as u64;
         frame.trim_front(V4_TIMED);
         frame.truncate(expected.len as usize);
@@ -93,6 +100,20 @@ impl Stack {
         count(counters, 1, bytes);
         tcp.touch(index);
         None
+    }
+
+    /// Whether a packet is of the last flow, as far as its first bytes say. If
+    /// so, others that begin alike need not be looked at so closely.
+    #[inline(never)]
+    fn learn_head(&mut self, frame: &FrameBuf) -> bool {
+        let (Some(head), Some(cold)) = (frame.first_chunk(), self.tcp.cold(self.tcp.last)) else {
+            return false;
+        };
+        let ahead = is_ahead(head, &cold.template);
+        if ahead {
+            self.tcp.last_head = *head;
+        }
+        ahead
     }
 }
 
@@ -135,7 +156,7 @@ fn take_run<const N: usize>(
                 last.expected.seq = tcb.hot.rcv_nxt;
                 &last.expected
             }
-            last => match parse::<N>(&frame, meta, &tcb.cold.template, tcb.hot) {
+            last => match parse_whole::<N>(&frame, meta, tcb) {
                 Some(expected) => {
                     let taken = Taken::new(expected, &frame, meta);
                     &last.insert(taken).expected
@@ -242,35 +263,62 @@ fn is_intact<const N: usize>(head: &[u8; N], tcp: &[u8]) -> bool {
     (pseudo + Sum::of(tcp)).is_valid()
 }
 
-/// Reads the headers, `N` bytes of them, if they are those of the segment that
-/// `hot` expects.
+/// [`is_ahead`] and [`parse`].
 #[inline(always)]
-fn parse<const N: usize>(
-    frame: &FrameBuf,
-    meta: RxMeta,
-    template: &Template,
-    hot: &Hot,
-) -> Option<Expected> {
+fn parse_whole<const N: usize>(frame: &FrameBuf, meta: RxMeta, tcb: &Tcb<'_>) -> Option<Expected> {
     let head = frame.first_chunk::<N>()?;
-    let half = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
+    if !is_ahead(head, &tcb.cold.template) {
+        return None;
+    }
+    parse(head, frame, meta, tcb.hot)
+}
+
+/// Whether the packet begins with these very bytes.
+#[inline(always)]
+fn begins_with(frame: &FrameBuf, head: &Head) -> bool {
+    // By words: a comparison of arrays would be a call.
+    frame.first_chunk().is_some_and(|first: &Head| {
+        let differs = |at: usize| word_at(first, at) ^ word_at(head, at);
+        differs(0) | differs(8) | differs(16) | differs(24) | differs(30) == 0
+    })
+}
+
+/// Whether a packet begins as the flow's do, up to its ports, and its IPv4
+/// header is valid.
+#[inline(always)]
+fn is_ahead<const N: usize>(head: &[u8; N], template: &Template) -> bool {
     let word = |at: usize| half_word_at(head, at);
     // Our address is the source of what we send.
     let ours = |at: usize| half_word_at(&template.bytes, at);
-    let mac_ahead = word_at(head, 0) << 16 == word_at(&template.bytes, 6) << 16;
+    let for_us = word_at(head, 0) << 16 == word_at(&template.bytes, 6) << 16;
     // IPv4 without options, whatever the class of service, but no mark of
     // congestion (RFC 3168, 5: both bits; ECT(1) is not worth a compare of its
     // own); not a fragment; TCP.
     let shape = word(12) & 0xffff_ff01 == 0x0800_4500
         && word(20) & 0x3fff_00ff == 6
-        && mac_ahead
-        && head[6] & 1 == 0
-        && usize::from(head[46] >> 4) * 4 == N - TCP_AT
-        && head[47] & !PSH == ACK;
+        && for_us
+        && head[6] & 1 == 0;
     let flow = word(26) == ours(30)
         && word(30) == ours(26)
         && word(34) == ours(34).rotate_left(16)
         && template.is_v4();
-    if !shape || !flow || (N == V4_TIMED && word(54) != 0x0101_080a) {
+    let ip = head[14..].first_chunk::<20>();
+    shape && flow && ip.is_some_and(|ip| Sum::of_array(ip).is_valid())
+}
+
+/// Reads the headers, `N` bytes of them, if they are those of the segment that
+/// `hot` expects; [`is_ahead`] has looked at what stands before the TCP header.
+#[inline(always)]
+fn parse<const N: usize>(
+    head: &[u8; N],
+    frame: &FrameBuf,
+    meta: RxMeta,
+    hot: &Hot,
+) -> Option<Expected> {
+    let half = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
+    let word = |at: usize| half_word_at(head, at);
+    let shape = usize::from(head[46] >> 4) * 4 == N - TCP_AT && head[47] & !PSH == ACK;
+    if !shape || (N == V4_TIMED && word(54) != 0x0101_080a) {
         return None;
     }
     let total = usize::from(half(16));
@@ -292,13 +340,7 @@ fn parse<const N: usize>(
     if !expected.is_due(hot) {
         return None;
     }
-    let ip = head.get(14..)?.first_chunk::<20>()?;
     let tcp = frame.get(TCP_AT..TCP_AT + tcp_len)?;
-    if !Sum::of_array(ip).is_valid() {
-        return None;
-    }
-    if meta.checksum == RxChecksum::Unknown && !is_intact(head, tcp) {
-        return None;
-    }
-    Some(expected)
+    let intact = meta.checksum != RxChecksum::Unknown || is_intact(head, tcp);
+    intact.then_some(expected)
 }

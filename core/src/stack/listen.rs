@@ -315,6 +315,14 @@ impl Stack {
         self.send_control(now, key, &fields, &options);
     }
 
+    /// Runs what is due for half-open and closed connections.
+    #[inline(never)]
+    pub(super) fn expire_records(&mut self, now: Instant) {
+        self.expire_handshakes(now);
+        self.expire_time_wait(now);
+        self.tcp.find_due(now);
+    }
+
     /// Sends SYN-ACKs again that were not answered in time (RFC 6298, 5), and
     /// gives up on those that were sent often enough.
     pub(super) fn expire_handshakes(&mut self, now: Instant) {

@@ -292,6 +292,7 @@ impl Stack {
 
     /// Moves what is to be sent into `tx`. Returns whether more is left for
     /// this turn: give `tx` to the device and call again.
+    #[inline(always)]
     pub fn output(&mut self, now: Instant, tx: &mut TxBurst) -> bool {
         self.set_now(now);
         let more = self.tcp.any_touched() && self.tcp_output(now, tx);
@@ -309,9 +310,7 @@ impl Stack {
             self.tcp_expire(now);
         }
         if self.tcp.records_due().is_some_and(|at| at <= now) {
-            self.expire_handshakes(now);
-            self.expire_time_wait(now);
-            self.tcp.find_due(now);
+            self.expire_records(now);
         }
         if self.iface.deadline().is_some_and(|at| at <= now) {
             self.iface_expire(now);

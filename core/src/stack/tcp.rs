@@ -91,7 +91,7 @@ impl Stack {
         let found = self
             .flows
             .lookup(self.flows.hash(key), |index| tcp.key(index) == Some(key))?;
-        self.tcp.last = found;
+        self.tcp.set_last(found);
         Some(found)
     }
 
@@ -405,21 +405,22 @@ impl Stack {
 
     /// Sends for every touched flow until the burst is full. Returns whether
     /// more is left for this turn.
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn tcp_output(&mut self, now: Instant, tx: &mut TxBurst) -> bool {
-        while tx.has_room(4) {
-            let Some(index) = self.tcp.pop_touched() else {
-                return false;
-            };
+        while let Some(index) = self.tcp.pop_touched() {
             if self.output_lone(now, index, tx) {
                 continue;
+            }
+            if !tx.has_room(4) {
+                self.tcp.touch(index);
+                return true;
             }
             if self.flow_output(now, index, tx) == Stop::Full {
                 self.tcp.touch(index);
                 return true;
             }
         }
-        self.tcp.any_touched()
+        false
     }
 
     /// Sends what the flow has to send if that is one small segment.

@@ -283,6 +283,33 @@ impl Stack {
         }
     }
 
+    /// Gives every received frame to `each`, oldest first, payload only: no
+    /// copy. Returns how many there were; none is the end of the stream.
+    ///
+    /// # Errors
+    /// [`Error::WouldBlock`] when nothing is there yet; [`Error::Conn`] when the
+    /// connection broke.
+    #[inline]
+    pub fn tcp_try_recv_all(
+        &mut self,
+        id: FlowId,
+        mut each: impl FnMut(FrameRef),
+    ) -> Result<usize, Error> {
+        let (mut tcb, mut env) = self.tcb_env(id)?;
+        let mut count = 0;
+        while let Some(frame) = tcb.next_frame(&mut env) {
+            each(frame);
+            count += 1;
+        }
+        if count == 0 {
+            return tcb.again().nothing_to_read().map(|_| 0);
+        }
+        tcb.after_read(&mut env);
+        let update = tcb.hot.has(flag::ACK_NOW);
+        self.touch_if(id, update);
+        Ok(count)
+    }
+
     /// The next received frame, payload only: no copy. `Ok(None)` is the end of
     /// the stream.
     ///

@@ -229,7 +229,9 @@ impl Nodes {
         if node.marks != SENT || node.end() != ack {
             return None;
         }
-        drop(node.frame.take());
+        if let Some(frame) = node.frame.take() {
+            frame.release();
+        }
         node.next = free;
         let sent_at = node.sent_at;
         self.free = Some(id);
@@ -250,7 +252,9 @@ impl Nodes {
             if node.marks != SENT || node.end().after(ack) {
                 break;
             }
-            drop(node.frame.take());
+            if let Some(frame) = node.frame.take() {
+                frame.release();
+            }
             sent_at = Some(node.sent_at);
             (last, next) = (id, node.next);
             count += 1;

@@ -34,9 +34,8 @@ impl Rtt {
     /// Folds in a sample and returns it, within bounds. RFC 6298, 2.2 and 2.3.
     #[inline(always)]
     pub(crate) fn sample(&mut self, micros: u64) -> u32 {
-        let sample = u32::try_from(micros)
-            .unwrap_or(MAX_RTO_US)
-            .clamp(1, MAX_RTO_US);
+        #[expect(clippy::cast_possible_truncation, reason = "at most the bound")]
+        let sample = (micros.min(u64::from(MAX_RTO_US)) as u32).max(1);
         if self.srtt_us == 0 {
             self.srtt_us = sample;
             self.rttvar_us = sample / 2;

@@ -22,6 +22,11 @@ use crate::{Counters, FlowKey, Random};
 /// Later than everything.
 const NEVER: Instant = Instant::from_nanos(u64::MAX);
 
+/// Bytes of a packet up to its TCP ports: Ethernet, IPv4 without options.
+pub(crate) const HEAD: usize = 38;
+/// The beginning of a packet.
+pub(crate) type Head = [u8; HEAD];
+
 /// A connection. Stale once its handle was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FlowId {
@@ -81,6 +86,9 @@ pub(crate) struct Tcp {
     pub(crate) secrets: Secrets,
     /// The flow that the last segment belonged to.
     pub(crate) last: u32,
+    /// How that flow's last expected packet began: checked, so a packet that
+    /// begins alike is of that flow as well. All zero if there was none.
+    pub(crate) last_head: Head,
     /// Flows that output must look at, linked through `Hot::next_touched`.
     touched: FlowList,
     /// Closed slots, linked through `Cold::next_free`.
@@ -114,6 +122,7 @@ impl Tcp {
             listeners: Vec::new(),
             secrets,
             last: 0,
+            last_head: [0; HEAD],
             touched: FlowList::default(),
             free: 0,
             fresh: 0,
@@ -150,6 +159,13 @@ impl Tcp {
             .and_then(|index| Some(self.time_wait.get(index)?.nanos_left(now)));
         let left = handshakes.chain(time_wait).min();
         self.records_due = left.map_or(NEVER, |left| now.plus_nanos(left));
+    }
+
+    /// Makes flow `index` the one that the last segment belonged to.
+    #[inline]
+    pub(crate) fn set_last(&mut self, index: u32) {
+        self.last = index;
+        self.last_head = [0; HEAD];
     }
 
     /// Flows in use.
@@ -265,6 +281,9 @@ impl Tcp {
     /// Puts a slot back: queues emptied, wakers dropped, handles stale.
     pub(crate) fn release(&mut self, index: u32) {
         self.untouch(index);
+        if index == self.last {
+            self.last_head = [0; HEAD];
+        }
         let Some(FlowSlot { hot, cold, .. }) = self.slots.get_mut(index as usize) else {
             return;
         };

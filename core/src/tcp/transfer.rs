@@ -11,24 +11,31 @@ impl Tcb<'_> {
     /// read.
     #[inline]
     pub(crate) fn take_frame(&mut self, env: &mut Env<'_>) -> Result<Option<FrameRef>, Error> {
-        let Some(frame) = env.nodes.pop_front(&mut self.hot.recv) else {
+        let Some(frame) = self.next_frame(env) else {
             return self.nothing_to_read();
         };
-        self.account_read(env, &frame);
+        self.after_read(env);
         Ok(Some(frame))
     }
 
+    /// Takes the next unread frame; [`after_read`](Self::after_read) follows.
     #[inline(always)]
-    fn account_read(&mut self, env: &mut Env<'_>, frame: &FrameRef) {
+    pub(crate) fn next_frame(&mut self, env: &mut Env<'_>) -> Option<FrameRef> {
+        let frame = env.nodes.pop_front(&mut self.hot.recv)?;
         #[expect(clippy::cast_possible_truncation, reason = "at most 64 KiB")]
         let cost = frame.slot_size() as u32;
         self.hot.rcv_held = self.hot.rcv_held.saturating_sub(cost);
+        Some(frame)
+    }
+
+    #[inline(always)]
+    pub(crate) fn after_read(&mut self, env: &mut Env<'_>) {
         if self.hot.state.can_receive() && self.window_update_due(env) {
             self.ack_now();
         }
     }
 
-    fn nothing_to_read(&self) -> Result<Option<FrameRef>, Error> {
+    pub(crate) fn nothing_to_read(&self) -> Result<Option<FrameRef>, Error> {
         if let Some(error) = self.cold.error {
             return Err(error.into());
         }
@@ -67,9 +74,8 @@ impl Tcb<'_> {
                 node.trim_front(u32::try_from(count).unwrap_or(0));
                 break;
             }
-            if let Some(frame) = env.nodes.pop_front(&mut self.hot.recv) {
-                self.account_read(env, &frame);
-            }
+            drop(self.next_frame(env));
+            self.after_read(env);
         }
         env.counters.add(Counter::CopiedBytes, copied as u64);
         if copied == 0 {
