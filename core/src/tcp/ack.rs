@@ -18,6 +18,7 @@ impl Tcb<'_> {
     #[inline]
     pub(crate) fn on_ack(&mut self, env: &mut Env<'_>, seg: &Segment, sack: &[(u32, u32)]) {
         let old_window = self.hot.snd_wnd;
+        let (una, sacked) = (self.hot.snd_una, self.hot.sacked);
         let advanced = seg.ack.after(self.hot.snd_una);
         if seg.ack.at_or_after(self.hot.snd_una) {
             self.update_window(seg);
@@ -37,7 +38,8 @@ impl Tcb<'_> {
         };
         if self.hot.has(DISORDER) || self.hot.dup_acks > 0 {
             self.on_probe_ack(env, seg, advanced, !sack.is_empty(), duplicate);
-            self.detect_loss(env);
+            let acked = self.hot.snd_una.bytes_since(una) + self.hot.sacked;
+            self.detect_loss(env, acked.saturating_sub(sacked), advanced);
         }
         self.after_window_change(env, old_window);
     }

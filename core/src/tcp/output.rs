@@ -79,6 +79,7 @@ impl Tcb<'_> {
             if stop != Stop::Done {
                 return stop;
             }
+            self.note_sent_in_recovery(batch.len);
             self.arm_rtx(env);
             if self.hot.rtt.backoff > 0 {
                 self.hot.rtx_at = self.rto_from(env.now);

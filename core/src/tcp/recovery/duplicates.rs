@@ -24,7 +24,6 @@ impl Tcb<'_> {
         if self.hot.has(flag::RECOVERY) || u32::from(self.hot.dup_acks) < DUP_THRESH || stale {
             return;
         }
-        self.enter_fast_recovery(env);
         self.mark_head_lost(env);
     }
 

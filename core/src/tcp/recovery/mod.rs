@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`scoreboard`] | what is known of each segment sent: selectively acknowledged, lost, sent again (RFC 2018, 6675) |
 //! | [`rack`] | loss by time (RFC 8985, 6): the rule for flows with SACK |
+//! | [`prr`] | what a loss does to `cwnd` while it is repaired (RFC 9937) |
 //! | [`probe`] | tail loss probes (RFC 8985, 7) |
 //! | [`resend`] | what goes out in disorder |
 //! | [`duplicates`] | loss by duplicate ACKs (RFC 5681, 6582): for those without |
@@ -14,6 +15,7 @@
 
 mod duplicates;
 mod probe;
+mod prr;
 mod rack;
 mod resend;
 mod scoreboard;
@@ -21,6 +23,7 @@ mod scoreboard;
 use pollwire_rings::Instant;
 
 use self::probe::Probe;
+use self::prr::Reduction;
 use self::rack::Rack;
 use super::Env;
 use super::congestion::CongestionEvent;
@@ -39,7 +42,8 @@ pub(crate) const DISORDER: u32 = flag::RECOVERY | flag::UNORDERED_ACKS;
 pub(crate) struct Recovery {
     rack: Rack,
     probe: Probe,
-    /// The first retransmission of a recovery goes out whatever `cwnd` says.
+    reduction: Reduction,
+    /// The first retransmission after a timeout goes out whatever `cwnd` says.
     pub(super) forced: bool,
 }
 
@@ -47,21 +51,33 @@ impl Recovery {
     pub(crate) const EMPTY: Self = Self {
         rack: Rack::EMPTY,
         probe: Probe::EMPTY,
+        reduction: Reduction::EMPTY,
         forced: false,
     };
 }
 
 impl Tcb<'_> {
     /// Enters recovery, or marks more losses in it, as the scoreboard says; then
-    /// sees whether disorder lasts, and sets the timer for that.
-    pub(crate) fn detect_loss(&mut self, env: &mut Env<'_>) {
-        let mut wait_nanos = 0;
+    /// sees whether disorder lasts, and sets the timer for that. `delivered`: the
+    /// bytes that an ACK newly acknowledged in whatever way; `advanced`: some of
+    /// them by its number.
+    pub(crate) fn detect_loss(&mut self, env: &mut Env<'_>, delivered: u32, advanced: bool) {
+        let (mut wait_nanos, mut lost) = (0, 0);
         if self.hot.flight() > 0 {
+            let lost_before = self.hot.lost;
             if self.hot.has(flag::SACK) {
                 wait_nanos = self.detect_loss_by_time(env);
             } else {
                 self.detect_loss_by_duplicates(env);
             }
+            lost = self.hot.lost - lost_before.min(self.hot.lost);
+        }
+        if lost > 0 && !self.hot.has(flag::RECOVERY) {
+            self.enter_fast_recovery(env, delivered);
+        }
+        if self.hot.has(flag::FAST_RECOVERY) {
+            let safe = advanced && lost == 0 && self.hot.has(flag::SACK);
+            self.reduce(delivered, safe);
         }
         self.note_disorder();
         if self.hot.flight() == 0 || !self.hot.has(DISORDER) {
@@ -119,17 +135,15 @@ impl Tcb<'_> {
     pub(crate) fn on_reorder_timer(&mut self, env: &mut Env<'_>) {
         env.counters.inc(Counter::TcpReorderTimeouts);
         self.start_rto(env.now);
-        self.detect_loss(env);
+        self.detect_loss(env, 0, false);
     }
 
-    pub(super) fn enter_fast_recovery(&mut self, env: &mut Env<'_>) {
+    fn enter_fast_recovery(&mut self, env: &mut Env<'_>, delivered: u32) {
         env.counters.inc(Counter::TcpFastRecoveries);
         self.on_congestion_event(env.now, CongestionEvent::Loss);
-        self.hot.cwnd = self.cold.ssthresh;
         self.cold.recover = self.hot.snd_nxt;
-        // RFC 6675, 5, step 4.3: the first lost segment goes out at once.
         self.hot.set(flag::FAST_RECOVERY);
-        self.cold.recovery.forced = true;
+        self.begin_reduction(delivered);
         self.forget_probe();
     }
 

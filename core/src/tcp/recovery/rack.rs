@@ -201,8 +201,8 @@ impl Tcb<'_> {
         count
     }
 
-    /// RACK_detect_loss (RFC 8985, 6.2, step 5): marks what is lost and enters
-    /// recovery if anything is. Returns in how many nanoseconds more may be.
+    /// RACK_detect_loss (RFC 8985, 6.2, step 5): marks what is lost. Returns in
+    /// how many nanoseconds more may be.
     pub(super) fn detect_loss_by_time(&mut self, env: &mut Env<'_>) -> u64 {
         let rack = self.cold.recovery.rack;
         if rack.sent_at == Instant::ZERO {
@@ -234,9 +234,6 @@ impl Tcb<'_> {
         }
         self.hot.lost += lost;
         self.hot.retransmitted -= again.min(self.hot.retransmitted);
-        if lost > 0 && !self.hot.has(flag::RECOVERY) {
-            self.enter_fast_recovery(env);
-        }
         wait
     }
 

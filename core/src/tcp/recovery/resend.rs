@@ -52,6 +52,7 @@ impl Tcb<'_> {
                 node.marks |= RETRANSMITTED;
             }
             self.hot.retransmitted += len;
+            self.note_sent_in_recovery(len);
             if self.hot.send.head == Some(id) && !self.hot.has(flag::REORDER_TIMER) {
                 self.start_rto(env.now);
             }

@@ -10,6 +10,7 @@ mod handshake;
 mod open;
 mod predict;
 mod probe;
+mod prr;
 mod rack;
 mod recovery;
 mod robust;

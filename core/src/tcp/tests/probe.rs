@@ -39,6 +39,7 @@ fn rfc8985_7_3_the_last_segment_goes_out_again_after_two_round_trips() {
     s.inject(seg().seq(1).ack(1).sacks(&[(2001, 3001)]));
     s.advance(15);
     s.expect(seg().seq(1).ack(1).data(&[1; 1000]));
+    s.inject(seg().seq(1).ack(1001));
     s.expect(seg().seq(1001).ack(1).data(&[1; 1000]));
     s.inject(seg().seq(1).ack(3001));
     assert_eq!(counted(&s, Counter::TcpTimeouts), 0);
