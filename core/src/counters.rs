@@ -96,6 +96,10 @@ named! {
         NdpAdvertisementsOut = "ndp-advertisements-out",
         /// Router solicitations sent.
         NdpRouterSolicitationsOut = "ndp-router-solicitations-out",
+        /// Router advertisements taken.
+        NdpRouterAdvertisementsIn = "ndp-router-advertisements-in",
+        /// Multicast listener reports sent.
+        MldReportsOut = "mld-reports-out",
         /// Addresses that another host turned out to have (RFC 4862, 5.4).
         NdpDuplicates = "ndp-duplicates",
         /// Redirects followed.

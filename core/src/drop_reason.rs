@@ -124,6 +124,12 @@ crate::counters::named! {
         /// 8.1).
         NdpBadRedirect = "ndp-bad-redirect",
 
+        /// MLD: not a neighbouring router's: another source than a link-local
+        /// address, a hop limit other than 1, or no router alert.
+        MldNotFromRouter = "mld-not-from-router",
+        /// MLD: a query of no known length.
+        MldMalformed = "mld-malformed",
+
         /// ICMP: shorter than its header.
         IcmpTooShort = "icmp-too-short",
         /// ICMP: wrong checksum.

@@ -5,7 +5,6 @@ mod arp;
 mod cidr;
 mod cidr6;
 mod claim;
-#[cfg_attr(not(test), expect(dead_code, reason = "for SLAAC"))]
 mod events;
 mod neighbor;
 mod pending;

@@ -10,9 +10,9 @@ use zerocopy::{FromBytes, IntoBytes};
 use super::{Cause, IcmpError, IpMeta};
 use crate::iface::Pending;
 use crate::wire::icmpv6::{
-    DEST_UNREACHABLE, ECHO_REPLY, ECHO_REQUEST, NEIGHBOR_ADVERTISEMENT, NEIGHBOR_SOLICITATION,
-    PACKET_TOO_BIG, PARAMETER_PROBLEM, PORT_UNREACHABLE, REASSEMBLY_EXCEEDED, REDIRECT,
-    ROUTER_ADVERTISEMENT, ROUTER_SOLICITATION, TIME_EXCEEDED,
+    DEST_UNREACHABLE, ECHO_REPLY, ECHO_REQUEST, MLD_QUERY, NEIGHBOR_ADVERTISEMENT,
+    NEIGHBOR_SOLICITATION, PACKET_TOO_BIG, PARAMETER_PROBLEM, PORT_UNREACHABLE,
+    REASSEMBLY_EXCEEDED, REDIRECT, ROUTER_ADVERTISEMENT, ROUTER_SOLICITATION, TIME_EXCEEDED,
 };
 use crate::wire::ipv6::{
     BadExtension, FragmentHeader, MIN_MTU, PROTOCOL_ICMPV6, UNRECOGNIZED_NEXT_HEADER,
@@ -75,11 +75,13 @@ impl Icmpv6Error {
 
 impl Stack {
     /// Takes an ICMPv6 message. `frame` begins with its header and ends with
-    /// the IP packet; all headers before it lie in the headroom.
+    /// the IP packet; all headers before it lie in the headroom. `router_alert`
+    /// says whether one was among them.
     pub(crate) fn icmpv6_input(
         &mut self,
         now: Instant,
         ip: &IpMeta,
+        router_alert: bool,
         frame: FrameBuf,
     ) -> Result<(), DropReason> {
         let (IpAddr::V6(src), IpAddr::V6(dst)) = (ip.src, ip.dst) else {
@@ -113,6 +115,7 @@ impl Stack {
             return Err(DropReason::Ipv6BadSource);
         }
         match header.kind {
+            MLD_QUERY => self.mld_query(now, ip, router_alert, &frame),
             ECHO_REQUEST => self.echo_v6(now, src, dst, frame),
             DEST_UNREACHABLE | PACKET_TOO_BIG | TIME_EXCEEDED | PARAMETER_PROBLEM => {
                 let cause = cause_of(&header).ok_or(DropReason::IcmpIgnored)?;

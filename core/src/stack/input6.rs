@@ -109,7 +109,7 @@ impl Stack {
         match found.next_header {
             PROTOCOL_TCP => self.tcp_input(now, &ip, frame, meta),
             PROTOCOL_UDP => self.udp_input(now, &ip, frame, meta),
-            PROTOCOL_ICMPV6 => self.icmpv6_input(now, &ip, frame),
+            PROTOCOL_ICMPV6 => self.icmpv6_input(now, &ip, found.router_alert, frame),
             _ => {
                 let error = Icmpv6Error::problem(UNRECOGNIZED_NEXT_HEADER, found.announced_at);
                 self.icmpv6_error(now, &ip, error, frame);

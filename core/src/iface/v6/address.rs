@@ -56,6 +56,8 @@ pub(crate) struct Own {
     pub(crate) made_at: Instant,
     /// A temporary address has its successor already.
     pub(crate) succeeded: bool,
+    /// Its solicited-node group is joined.
+    pub(crate) joined: bool,
 }
 
 impl Own {
@@ -72,6 +74,7 @@ impl Own {
             retries: 0,
             made_at: Instant::ZERO,
             succeeded: false,
+            joined: false,
         }
     }
 

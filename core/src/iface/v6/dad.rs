@@ -7,6 +7,7 @@ use core::time::Duration;
 use pollwire_rings::Instant;
 
 use super::address::{Origin, Own, Phase};
+use super::router::Asking;
 use crate::iface::NetEvent;
 use crate::wire::ipv6::solicited_node;
 use crate::{Counter, Ipv6Cidr, Stack};
@@ -40,7 +41,7 @@ impl Stack {
                         left: self.iface.v6.config.dad_transmits,
                     };
                 }
-                Phase::Tentative { left: 0 } => self.dad_passed(index),
+                Phase::Tentative { left: 0 } => self.dad_passed(now, index),
                 Phase::Tentative { left } => {
                     let address = own.address();
                     own.phase = Phase::Tentative { left: left - 1 };
@@ -52,18 +53,40 @@ impl Stack {
         }
     }
 
+    /// Joins the solicited-node groups of addresses that are to be heard of.
+    pub(super) fn join_own_groups(&mut self, now: Instant) {
+        let v6 = &mut self.iface.v6;
+        for own in &mut v6.addresses {
+            let wanted = matches!(own.phase, Phase::Tentative { .. } | Phase::Assigned);
+            if own.due <= now && wanted && !own.joined {
+                own.joined = v6.groups.join(now, solicited_node(own.address()));
+            }
+        }
+    }
+
+    /// `address` is not ours any more.
+    pub(super) fn left_address(&mut self, now: Instant, address: Ipv6Addr) {
+        self.iface.v6.groups.leave(now, solicited_node(address));
+    }
+
     /// RFC 4862, 5.4.2: from the unspecified address, to those who may have it.
     fn dad_solicit(&mut self, now: Instant, address: Ipv6Addr) {
         let group = solicited_node(address);
         self.solicit(now, Ipv6Addr::UNSPECIFIED, group, address);
     }
 
-    fn dad_passed(&mut self, index: usize) {
+    pub(super) fn dad_passed(&mut self, now: Instant, index: usize) {
         let Some(own) = self.iface.v6.addresses.get_mut(index) else {
             return;
         };
         (own.phase, own.due) = (Phase::Assigned, Instant::FAR_FUTURE);
-        let address = own.address();
+        let (address, origin) = (own.address(), own.origin);
+        if !own.joined {
+            own.due = now;
+        }
+        if origin == Origin::LinkLocal {
+            self.iface.v6.asking = Asking::from(now);
+        }
         log::info!("{address} is ours");
         self.events.push(NetEvent::AddressUp(IpAddr::V6(address)));
     }
@@ -85,6 +108,8 @@ impl Stack {
         };
         let another = self.another_identifier(index);
         if let Some(own) = self.iface.v6.addresses.get_mut(index) {
+            let joined = core::mem::take(&mut own.joined);
+            let origin = own.origin;
             match another {
                 Some(cidr) => {
                     own.cidr = cidr;
@@ -94,8 +119,15 @@ impl Stack {
                 }
                 None => (own.phase, own.due) = (Phase::Duplicate, Instant::FAR_FUTURE),
             }
+            if joined {
+                self.left_address(now, address);
+            }
+            if another.is_none() && origin == Origin::LinkLocal {
+                // Routers may be asked from the unspecified address, too.
+                self.iface.v6.asking = Asking::from(now);
+            }
         }
-        self.iface.v6.reschedule();
+        self.reschedule_v6();
     }
 
     /// RFC 7217, 6: the next identifier, when the one in use is ours to choose.

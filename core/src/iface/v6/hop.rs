@@ -113,17 +113,18 @@ impl Hops {
     }
 
     /// Whether there is a default router.
-    #[cfg(test)]
     pub(crate) fn has_default_router(&self) -> bool {
         self.routes.iter().any(|route| route.to == DEFAULT)
     }
 
     /// A prefix is on the link until then; a time that is not ahead takes it
-    /// back. Of too many, the first stay.
+    /// back. Of too many, the first stay, as do those given by hand.
     pub(crate) fn set_on_link(&mut self, now: Instant, prefix: Ipv6Cidr, until: Instant) {
         let prefix = prefix.network();
         let known = self.prefixes.iter().position(|old| old.prefix == prefix);
+        let by_hand = |old: &OnLink| old.until == Instant::FAR_FUTURE;
         match known {
+            Some(index) if self.prefixes.get(index).is_some_and(by_hand) => {}
             Some(index) if until <= now => {
                 self.prefixes.remove(index);
                 self.changed = true;

@@ -8,16 +8,20 @@
 //! | [`neighbor`] | the neighbour cache (RFC 4861, 7.3) |
 //! | [`ndp`] | solicitations, advertisements, redirects |
 //! | [`hop`] | prefixes, routes, redirects: where a packet goes next |
+//! | [`router`] | router solicitations and advertisements |
+//! | [`slaac`] | addresses under advertised prefixes, temporary ones (RFC 8981) |
+//! | [`group`] | multicast groups (RFC 3810) |
 //! | [`source`] | address selection (RFC 6724) |
 
-#[expect(dead_code, reason = "for SLAAC")]
 mod address;
 mod config;
 mod dad;
-#[cfg_attr(test, expect(dead_code, reason = "for router advertisements"))]
+mod group;
 mod hop;
 mod ndp;
 mod neighbor;
+mod router;
+mod slaac;
 mod source;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -30,12 +34,14 @@ use pollwire_rings::Instant;
 pub use config::{InterfaceIds, Ipv6Config};
 
 use crate::wire::MacAddr;
-use crate::wire::ipv6::{ALL_NODES, MIN_MTU, solicited_node};
+use crate::wire::ipv6::{ALL_NODES, solicited_node};
 use crate::wire::ndp::Preference;
 use crate::{Config, Ipv6Cidr, Random};
 use address::{Identifiers, Origin, Own, Phase};
+use group::Groups;
 use hop::Hops;
 pub(crate) use neighbor::{Neighbors, Resolution};
+use router::Asking;
 
 /// Most addresses of the interface.
 const MAX_ADDRESSES: usize = 16;
@@ -51,6 +57,10 @@ pub(crate) struct Ipv6 {
     addresses: ArrayVec<Own, MAX_ADDRESSES>,
     pub(crate) neighbors: Neighbors,
     pub(crate) hops: Hops,
+    pub(crate) groups: Groups,
+    asking: Asking,
+    /// What routers said last of the reachable time, milliseconds.
+    base_reachable: u32,
     /// For packets whose protocol does not care (RFC 4861, 6.3.2: CurHopLimit).
     pub(crate) hop_limit: u8,
     /// Bytes that an IPv6 packet may have on the link (RFC 4861: LinkMTU).
@@ -69,6 +79,9 @@ impl Ipv6 {
             addresses: ArrayVec::new(),
             neighbors: Neighbors::new(),
             hops: Hops::default(),
+            groups: Groups::new(),
+            asking: Asking::NOT,
+            base_reachable: 0,
             hop_limit: HOP_LIMIT,
             // A link that carries less carries no IPv6 (RFC 8200, 5); ours may
             // still be too short, and then long packets are refused.
@@ -108,8 +121,9 @@ impl Ipv6 {
         }
         if self.config.dad_transmits == 0 {
             for own in &mut self.addresses {
-                (own.phase, own.due) = (Phase::Assigned, Instant::FAR_FUTURE);
+                own.phase = Phase::Assigned;
             }
+            self.asking = Asking::from(Instant::ZERO);
         }
         self.next_due = Instant::ZERO;
     }
@@ -143,6 +157,7 @@ impl Ipv6 {
     /// Whether this host listens to the group.
     pub(crate) fn is_member(&self, group: Ipv6Addr) -> bool {
         group == ALL_NODES
+            || self.groups.contains(group)
             || self
                 .addresses
                 .iter()
@@ -174,20 +189,26 @@ impl Ipv6 {
     }
 
     /// Finds out anew what is due next.
-    fn reschedule(&mut self) {
-        let addresses = self
-            .addresses
-            .iter()
-            .map(|own| own.due.min(own.valid_until));
+    fn reschedule(&mut self, dns: Instant) {
+        let others = [
+            self.hops.deadline(),
+            self.groups.deadline(),
+            self.asking.due,
+            dns,
+        ];
+        let addresses = self.addresses.iter();
         self.next_due = addresses
-            .chain([self.hops.deadline()])
+            .map(|own| own.due.min(own.next_stage()))
+            .chain(others)
             .min()
             .unwrap_or(Instant::FAR_FUTURE);
     }
 
-    /// Sets the link's MTU; never below what IPv6 needs.
-    #[expect(dead_code, reason = "for router advertisements")]
-    pub(crate) fn set_mtu(&mut self, mtu: u16, link: u16) {
-        self.mtu = mtu.clamp(MIN_MTU, link.max(MIN_MTU)).min(link);
+    /// Our link-local address, once it is ours.
+    fn link_local(&self) -> Option<Ipv6Addr> {
+        self.addresses
+            .iter()
+            .find(|own| own.origin == Origin::LinkLocal && own.is_assigned())
+            .map(Own::address)
     }
 }

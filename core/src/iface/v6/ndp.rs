@@ -7,7 +7,7 @@ use pollwire_rings::{FrameBuf, Instant, TxMeta};
 
 use super::neighbor::{Due, Heard};
 use super::{Resolution, address::Own};
-use crate::iface::{NetEvent, Pending};
+use crate::iface::Pending;
 use crate::ip::IpMeta;
 use crate::wire::ethernet::ETHERTYPE_IPV6;
 use crate::wire::ipv6::{ALL_NODES, PROTOCOL_ICMPV6, UnicastV6, solicited_node};
@@ -38,7 +38,9 @@ impl Stack {
         };
         let taken = match NdpMessage::parse(frame).ok_or(DropReason::NdpMalformed)? {
             NdpMessage::RouterSolicitation => Err(DropReason::NdpForRouters),
-            NdpMessage::RouterAdvertisement(..) => Err(DropReason::NdpUnwanted),
+            NdpMessage::RouterAdvertisement(said, options) => {
+                self.on_router_advertisement(now, src, &said, options)
+            }
             NdpMessage::NeighborSolicitation(target, options) => {
                 self.on_solicitation(now, src, dst, target, options)
             }
@@ -103,16 +105,17 @@ impl Stack {
             return;
         }
         let heard = self.iface.v6.neighbors.told(now, address, mac, router);
-        self.after(address, heard);
+        self.after(now, address, heard);
     }
 
     /// Does what follows from a message about `address`.
-    fn after(&mut self, address: Ipv6Addr, heard: Heard) {
+    fn after(&mut self, now: Instant, address: Ipv6Addr, heard: Heard) {
         if let Some(mac) = heard.resolved {
             self.send_pending_v6(address, mac);
         }
         if heard.no_router && self.iface.v6.hops.no_router(address) {
-            self.events.push(NetEvent::RouterDown(IpAddr::V6(address)));
+            self.router_went(now, address);
+            self.reschedule_v6();
         }
     }
 
@@ -143,7 +146,7 @@ impl Stack {
         if !heard.known {
             return Err(DropReason::NdpNotForUs);
         }
-        self.after(said.target, heard);
+        self.after(now, said.target, heard);
         Ok(())
     }
 
@@ -193,7 +196,7 @@ impl Stack {
         self.counters.inc(Counter::NdpRedirects);
         if let Some(mac) = options.target_mac() {
             let heard = self.iface.v6.neighbors.told(now, target, mac, !on_link);
-            self.after(target, heard);
+            self.after(now, target, heard);
         }
         Ok(())
     }
@@ -312,11 +315,16 @@ impl Stack {
                 }
             }
         }
+        self.addresses_expire(now);
+        self.join_own_groups(now);
+        self.groups_expire(now);
         self.dad_expire(now);
         for router in self.iface.v6.hops.expire(now) {
-            self.events.push(NetEvent::RouterDown(IpAddr::V6(router)));
+            self.router_went(now, router);
         }
-        self.iface.v6.reschedule();
+        self.solicit_expire(now);
+        self.events.expire(now);
+        self.reschedule_v6();
         self.iface.sync_v6();
     }
 

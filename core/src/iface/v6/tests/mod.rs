@@ -2,7 +2,10 @@
 //! else.
 
 mod dad;
+mod groups;
 mod ndp;
+mod router;
+mod slaac;
 
 use core::net::{IpAddr, Ipv6Addr};
 use core::time::Duration;
