@@ -100,7 +100,7 @@ impl Tcb<'_> {
         self.hot.dup_acks = 0;
         self.grow_window(env, acked, Some(rtt_us));
         self.hot.rtx_at = Instant::ZERO;
-        self.cold.stuck_since = Instant::ZERO;
+        self.cold.stuck_since = env.now;
         env.counters.add(Counter::TcpBytesAcked, u64::from(acked));
         self.wake_writer();
     }

@@ -589,8 +589,8 @@ impl Stack {
             keepalive: time(tcb.cold.keepalive_ms),
             user_timeout: time(tcb.cold.user_timeout_ms),
             congestion: tcb.congestion_control(),
-            recv_buffer: tcb.cold.rcv_limit,
-            send_buffer: tcb.cold.snd_limit,
+            recv_buffer: tcb.cold.buffers.rcv_most,
+            send_buffer: tcb.cold.buffers.snd_most,
             handshake: Handshake {
                 window_scale: tcb.hot.has(flag::SCALE).then_some(tcb.hot.rcv_scale),
                 max_segment: Some(tcb.cold.our_mss),

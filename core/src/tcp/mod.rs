@@ -8,6 +8,7 @@
 //! | [`predict`] | the segment that is expected: the fast path |
 //! | [`input`] | what any segment does to a connection |
 //! | [`ack`], [`recovery`], [`congestion`], [`ecn`], [`rtt`] | acknowledgements, loss, rate, timeouts |
+//! | [`buffers`] | how large buffers and windows may become |
 //! | [`receive`] | data in order and out of order, the receive window |
 //! | [`stream`] | runs of plain segments: the fast path out |
 //! | [`output`], [`emit`], [`header`], [`template`] | what a connection sends, and how it leaves |
@@ -22,6 +23,7 @@
 
 pub(crate) mod ack;
 mod api;
+mod buffers;
 pub(crate) mod challenge;
 pub(crate) mod congestion;
 pub(crate) mod cookie;

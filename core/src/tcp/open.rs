@@ -77,7 +77,7 @@ impl Tcb<'_> {
     /// No larger a buffer than the window can express.
     pub(super) fn bound_buffer(&mut self) {
         let most = u32::from(u16::MAX) << self.hot.rcv_scale;
-        self.cold.rcv_limit = self.cold.rcv_limit.min(most);
+        self.bound_window(most);
     }
 
     /// Takes over options that can change at any time.
@@ -91,8 +91,7 @@ impl Tcb<'_> {
         };
         self.cold.keepalive_ms = millis(options.keepalive, 1000);
         self.cold.user_timeout_ms = millis(options.user_timeout, 1);
-        self.cold.rcv_limit = receive_limit(options);
-        self.cold.snd_limit = options.send_buffer.clamp(2048, 1 << 30);
+        self.bound_buffers(options);
         self.set_congestion_control(options.congestion);
         self.hot.clear(flag::NODELAY);
         if options.nodelay {
@@ -127,7 +126,7 @@ impl Tcb<'_> {
                 self.hot.clear(flag::SCALE);
                 self.hot.snd_scale = 0;
                 self.hot.rcv_scale = 0;
-                self.cold.rcv_limit = self.cold.rcv_limit.min(u32::from(u16::MAX));
+                self.bound_window(u32::from(u16::MAX));
             }
         }
         self.cold.irs = irs;
@@ -136,13 +135,11 @@ impl Tcb<'_> {
         self.hot.last_ack_sent = self.hot.rcv_nxt;
         let taken = u16::try_from(self.hot.option_bytes()).unwrap_or(0);
         self.hot.mss = self.cold.peer_mss.min(our_mss).max(MIN_MSS) - taken;
-        // A peer behind a smaller MTU says so by its own segment size, and will
-        // not fill ours: its full segments are those that are counted.
-        self.hot.rcv_mss = our_mss
-            .min(1460)
-            .min(self.cold.peer_mss.max(DEFAULT_MSS[0]))
-            - taken;
+        // Until longer segments come: what a peer behind a small MTU sends is
+        // full as well.
+        self.hot.rcv_mss = our_mss.min(DEFAULT_MSS[0]) - taken;
         self.init_congestion();
+        self.measure_delivery(now);
     }
 
     /// Takes over from the record of a handshake whose SYN-ACK offered
@@ -152,6 +149,7 @@ impl Tcb<'_> {
         self.accept(&offer, record.irs, now);
         self.agree_ecn(offer.ecn);
         self.hot.rcv_scale = record.our_scale().unwrap_or(0);
+        self.measure_delivery(now);
         self.hot.rcv_adv = self.hot.rcv_nxt + u32::from(window);
         self.hot.snd_nxt = record.iss + 1;
         self.hot.state = TcpState::SynReceived;
@@ -267,7 +265,7 @@ pub(crate) fn syn_window(options: &TcpOptions) -> u16 {
 }
 
 /// Payload bytes that may wait to be read.
-fn receive_limit(options: &TcpOptions) -> u32 {
+pub(super) fn receive_limit(options: &TcpOptions) -> u32 {
     options.recv_buffer.clamp(2048, 1 << 30)
 }
 

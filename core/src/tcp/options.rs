@@ -24,9 +24,11 @@ pub struct TcpOptions {
     pub user_timeout: Option<Duration>,
     /// Which algorithm controls the sending rate.
     pub congestion: CongestionControl,
-    /// Payload bytes that may wait to be read: the largest window offered.
+    /// Payload bytes that may wait to be read: the largest window offered. It
+    /// begins with 64 KiB and grows while the peer fills it within a round trip.
     pub recv_buffer: u32,
-    /// Payload bytes that may wait to be sent or acknowledged.
+    /// Payload bytes that may wait to be sent or acknowledged: 64 KiB at first,
+    /// then up to twice the congestion window.
     pub send_buffer: u32,
     /// What the handshake offers and begins with. Later changes have no effect.
     pub handshake: Handshake,
@@ -73,15 +75,15 @@ impl Default for Handshake {
 }
 
 impl TcpOptions {
-    /// 256 KiB each way, Nagle's algorithm on, no keepalive, CUBIC.
+    /// Up to 4 MiB each way, Nagle's algorithm on, no keepalive, CUBIC.
     pub const DEFAULT: Self = Self {
         local: None,
         nodelay: false,
         keepalive: None,
         user_timeout: None,
         congestion: CongestionControl::Cubic,
-        recv_buffer: 256 * 1024,
-        send_buffer: 256 * 1024,
+        recv_buffer: 4 << 20,
+        send_buffer: 4 << 20,
         handshake: Handshake::DEFAULT,
     };
 

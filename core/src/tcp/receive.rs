@@ -219,6 +219,9 @@ impl Tcb<'_> {
         let unacked = self.hot.rcv_nxt.bytes_since(self.hot.last_ack_sent);
         if unacked >= 2 * u32::from(self.hot.rcv_mss) {
             self.ack_now();
+            if self.is_delivery_measured() {
+                self.again().grow_window_if_used(env);
+            }
         } else if self.cold.quick_acks > 0 && !push {
             self.cold.quick_acks -= 1;
             self.ack_now();
@@ -233,6 +236,7 @@ impl Tcb<'_> {
     fn grow_rcv_mss(&mut self, len: u32) {
         if len <= LONGEST_SEGMENT {
             self.hot.rcv_mss = u16::try_from(len).unwrap_or(self.hot.rcv_mss);
+            self.align_window();
         }
     }
 

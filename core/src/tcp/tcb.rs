@@ -8,6 +8,7 @@ use core::task::Waker;
 
 use pollwire_rings::Instant;
 
+use super::buffers::Buffers;
 use super::congestion::Congestion;
 use super::node::{Link, Queue};
 use super::recovery::Recovery;
@@ -303,6 +304,7 @@ pub(crate) struct Cold {
     pub(crate) ssthresh: u32,
     pub(crate) congestion: Congestion,
     pub(crate) recovery: Recovery,
+    pub(crate) buffers: Buffers,
     /// Payload bytes that the receive queue may hold.
     pub(crate) rcv_limit: u32,
     /// Payload bytes that the send queue may hold.
@@ -365,6 +367,7 @@ impl Cold {
         ssthresh: 0,
         congestion: Congestion::EMPTY,
         recovery: Recovery::EMPTY,
+        buffers: Buffers::EMPTY,
         rcv_limit: 0,
         snd_limit: 0,
         max_snd_wnd: 0,

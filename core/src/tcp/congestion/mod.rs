@@ -22,7 +22,7 @@ pub(crate) mod newreno;
 #[cfg(test)]
 mod tests;
 
-use pollwire_rings::Instant;
+use pollwire_rings::{FramePool, Instant};
 
 use super::Env;
 use super::seq::SeqNum;
@@ -82,6 +82,17 @@ impl Window {
         self.cwnd = self.cwnd.saturating_add(acked).min(limit).min(MAX_CWND);
     }
 
+    /// Bytes per second: twice the rate of `cwnd` in slow start, so that it can
+    /// double, 1.2 times after; `None` before a round trip is known.
+    fn default_pacing_rate(&self) -> Option<u64> {
+        let rate = (u64::from(self.cwnd) * 1_000_000).checked_div(u64::from(self.srtt_us))?;
+        Some(if self.cwnd < self.ssthresh {
+            rate * 2
+        } else {
+            rate * 6 / 5
+        })
+    }
+
     /// RFC 5681, 3.1, equation 4, and RFC 9438, 4.6: never below two segments.
     fn set_threshold(&mut self, bytes: u32) {
         self.ssthresh = bytes.max(2 * self.mss);
@@ -110,18 +121,9 @@ pub(crate) trait Controller {
     /// were before.
     fn undo(&mut self, window: &mut Window);
 
-    /// Bytes per second at which to pace, if segments shall be paced: twice the
-    /// rate of `cwnd` in slow start, so that it can double, 1.2 times after.
+    /// Bytes per second at which to pace, if segments shall be paced.
     fn pacing_rate(&self, window: &Window) -> Option<u64> {
-        if window.srtt_us == 0 {
-            return None;
-        }
-        let rate = u64::from(window.cwnd) * 1_000_000 / u64::from(window.srtt_us);
-        Some(if window.cwnd < window.ssthresh {
-            rate * 2
-        } else {
-            rate * 6 / 5
-        })
+        window.default_pacing_rate()
     }
 }
 
@@ -139,13 +141,14 @@ impl Algorithm {
             CongestionControl::NewReno => Self::NewReno(NewReno::NEW),
         }
     }
+}
 
-    fn kind(&self) -> CongestionControl {
-        match self {
-            Self::Cubic(_) => CongestionControl::Cubic,
-            Self::NewReno(_) => CongestionControl::NewReno,
-        }
-    }
+/// The first slow start knows nothing of the path yet; what comes later is the
+/// algorithm's.
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    First(HyStart),
+    Later(Algorithm),
 }
 
 impl Controller for Algorithm {
@@ -196,8 +199,8 @@ impl Controller for Algorithm {
 /// before its first byte.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Congestion {
-    algorithm: Algorithm,
-    slow_start: HyStart,
+    stage: Stage,
+    kind: CongestionControl,
     /// Acknowledgements up to here are of a time when `cwnd` was full.
     limited_until: SeqNum,
     /// A mark shrank the window for what was in flight up to here.
@@ -209,13 +212,33 @@ pub(crate) struct Congestion {
 
 impl Congestion {
     pub(crate) const EMPTY: Self = Self {
-        algorithm: Algorithm::Cubic(Cubic::NEW),
-        slow_start: HyStart::NEW,
+        stage: Stage::Later(Algorithm::Cubic(Cubic::NEW)),
+        kind: CongestionControl::Cubic,
         limited_until: SeqNum::new(0),
         ecn_until: SeqNum::new(0),
         prior_cwnd: 0,
         prior_ssthresh: 0,
     };
+
+    /// Has the algorithm do something: the first slow start is over.
+    fn decide<T>(&mut self, decision: impl FnOnce(&mut Algorithm) -> T) -> T {
+        let mut algorithm = match self.stage {
+            Stage::First(_) => Algorithm::new(self.kind),
+            Stage::Later(algorithm) => algorithm,
+        };
+        let decided = decision(&mut algorithm);
+        self.stage = Stage::Later(algorithm);
+        decided
+    }
+
+    /// The state of the first slow start, begun anew when an undo leads back to
+    /// it.
+    fn first_slow_start(&self) -> HyStart {
+        match self.stage {
+            Stage::First(start) => start,
+            Stage::Later(_) => HyStart::NEW,
+        }
+    }
 }
 
 impl Tcb<'_> {
@@ -234,20 +257,25 @@ impl Tcb<'_> {
         self.cold.ssthresh = u32::MAX;
         self.cold.congestion = Congestion {
             ecn_until: self.hot.snd_una - 1,
-            algorithm: Algorithm::new(self.congestion_control()),
+            stage: Stage::First(HyStart::NEW),
+            kind: self.cold.congestion.kind,
             ..Congestion::EMPTY
         };
     }
 
     /// Changes the algorithm; the windows stay.
     pub(crate) fn set_congestion_control(&mut self, kind: CongestionControl) {
-        if kind != self.congestion_control() {
-            self.cold.congestion.algorithm = Algorithm::new(kind);
+        let congestion = &mut self.cold.congestion;
+        if kind != congestion.kind {
+            congestion.kind = kind;
+            if let Stage::Later(algorithm) = &mut congestion.stage {
+                *algorithm = Algorithm::new(kind);
+            }
         }
     }
 
     pub(crate) fn congestion_control(&self) -> CongestionControl {
-        self.cold.congestion.algorithm.kind()
+        self.cold.congestion.kind
     }
 
     /// There is more to send than `cwnd` allows. What is in flight now, and its
@@ -264,12 +292,19 @@ impl Tcb<'_> {
     #[inline(always)]
     pub(crate) fn grow_window(&mut self, env: &Env<'_>, acked: u32, rtt_us: Option<u32>) {
         if self.hot.flags & (flag::CWND_LIMITED | flag::FAST_RECOVERY) == flag::CWND_LIMITED {
-            self.again().grow_limited_window(env.now, acked, rtt_us);
+            self.again()
+                .grow_limited_window(env.now, env.pool, acked, rtt_us);
         }
     }
 
     #[inline(never)]
-    fn grow_limited_window(&mut self, now: Instant, acked: u32, rtt_us: Option<u32>) {
+    fn grow_limited_window(
+        &mut self,
+        now: Instant,
+        pool: &FramePool,
+        acked: u32,
+        rtt_us: Option<u32>,
+    ) {
         let (una, nxt) = (self.hot.snd_una, self.hot.snd_nxt);
         if una.at_or_after(self.cold.congestion.limited_until) {
             self.hot.clear(flag::CWND_LIMITED);
@@ -280,15 +315,15 @@ impl Tcb<'_> {
             // it may cover what arrived long ago.
             window.slow_start(acked.min(window.mss));
         } else if window.ssthresh == u32::MAX {
-            let congestion = &mut self.cold.congestion;
-            congestion
-                .slow_start
-                .on_ack(&mut window, acked, rtt_us, una, nxt);
+            let mut start = self.cold.congestion.first_slow_start();
+            start.on_ack(&mut window, acked, rtt_us, una, nxt);
+            self.cold.congestion.stage = Stage::First(start);
         } else {
-            let algorithm = &mut self.cold.congestion.algorithm;
-            algorithm.on_ack(&mut window, acked, rtt_us);
+            let congestion = &mut self.cold.congestion;
+            congestion.decide(|algorithm| algorithm.on_ack(&mut window, acked, rtt_us));
         }
         self.set_window(&window);
+        self.grow_send_buffer(pool);
     }
 
     /// The first sign of congestion in a window of data: `ssthresh` becomes what
@@ -300,8 +335,8 @@ impl Tcb<'_> {
             return;
         }
         let mut window = self.window(now);
-        let algorithm = &mut self.cold.congestion.algorithm;
-        algorithm.on_congestion_event(&mut window, event);
+        let congestion = &mut self.cold.congestion;
+        congestion.decide(|algorithm| algorithm.on_congestion_event(&mut window, event));
         if event == CongestionEvent::Ecn {
             self.cold.congestion.ecn_until = self.hot.snd_nxt;
             // RFC 9438, 4.6: "reduction on ECE, cwnd is at least 1 MSS".
@@ -345,7 +380,8 @@ impl Tcb<'_> {
                 self.remember_windows();
             }
             let mut window = self.window(now);
-            self.cold.congestion.algorithm.on_timeout(&mut window);
+            let congestion = &mut self.cold.congestion;
+            congestion.decide(|algorithm| algorithm.on_timeout(&mut window));
             self.set_window(&window);
             self.announce_reduction();
         }
@@ -356,7 +392,8 @@ impl Tcb<'_> {
     /// the caller's to set, before.
     pub(crate) fn on_recovery_exit(&mut self, now: Instant) {
         let mut window = self.window(now);
-        self.cold.congestion.algorithm.on_recovery_exit(&mut window);
+        let congestion = &mut self.cold.congestion;
+        congestion.decide(|algorithm| algorithm.on_recovery_exit(&mut window));
         self.set_window(&window);
     }
 
@@ -375,7 +412,8 @@ impl Tcb<'_> {
         self.cold.ssthresh = self.cold.ssthresh.max(congestion.prior_ssthresh);
         congestion.prior_cwnd = 0;
         let mut window = self.window(now);
-        self.cold.congestion.algorithm.undo(&mut window);
+        let congestion = &mut self.cold.congestion;
+        congestion.decide(|algorithm| algorithm.undo(&mut window));
         self.set_window(&window);
         true
     }
@@ -419,7 +457,10 @@ impl Tcb<'_> {
     #[expect(dead_code, reason = "for pacing, which is not wired yet")]
     pub(crate) fn pacing_rate(&self, now: Instant) -> Option<u64> {
         let window = self.window(now);
-        self.cold.congestion.algorithm.pacing_rate(&window)
+        match &self.cold.congestion.stage {
+            Stage::First(_) => window.default_pacing_rate(),
+            Stage::Later(algorithm) => algorithm.pacing_rate(&window),
+        }
     }
 
     fn remember_windows(&mut self) {

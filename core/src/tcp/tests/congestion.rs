@@ -40,7 +40,7 @@ fn grow_to(s: &mut Script, cwnd: u32) -> u32 {
     let mut acked = 1;
     let mut queued = 1;
     while info(s).cwnd < cwnd {
-        while queued < acked + 90_000 {
+        while queued < acked + 55_000 {
             queued += s.write(&[1; 10_000]) as u32;
         }
         s.advance(10);
@@ -186,7 +186,7 @@ fn rfc5681_3_1_avoidance_grows_by_a_segment_a_round_trip() {
 #[test]
 fn rfc5681_4_1_an_idle_connection_begins_anew() {
     let mut s = roomy(CongestionControl::Cubic);
-    let acked = grow_to(&mut s, 60_000);
+    let acked = grow_to(&mut s, 40_000);
     let grown = info(&mut s).cwnd;
     // Less than a timeout, 200 ms: nothing is forgotten.
     s.advance(150);
@@ -206,7 +206,7 @@ fn rfc5681_4_1_an_idle_connection_begins_anew() {
 #[test]
 fn rfc5681_4_1_what_arrives_is_no_sign_of_what_was_sent() {
     let mut s = roomy(CongestionControl::Cubic);
-    let acked = grow_to(&mut s, 60_000);
+    let acked = grow_to(&mut s, 40_000);
     for index in 0..20 {
         s.advance(50);
         s.inject(seg().seq(3 + index).ack(acked).data(b"?").win(2000));
@@ -219,7 +219,7 @@ fn rfc5681_4_1_what_arrives_is_no_sign_of_what_was_sent() {
 #[test]
 fn rfc5681_4_1_the_timer_of_an_idle_connection_ends() {
     let mut s = roomy(CongestionControl::Cubic);
-    grow_to(&mut s, 60_000);
+    grow_to(&mut s, 40_000);
     s.advance(10_000);
     assert_eq!(s.stack.deadline(), None);
     assert_eq!(s.stack.counters().get(Counter::TcpTimeouts), 0);
@@ -230,7 +230,7 @@ fn rfc5681_4_1_the_timer_of_an_idle_connection_ends() {
 #[test]
 fn rfc6298_5_1_the_first_send_after_idleness_has_a_whole_timeout() {
     let mut s = roomy(CongestionControl::Cubic);
-    let acked = grow_to(&mut s, 60_000);
+    let acked = grow_to(&mut s, 40_000);
     s.advance(390);
     s.write(b"late");
     s.skip();

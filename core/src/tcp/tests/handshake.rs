@@ -141,7 +141,7 @@ fn a_connection_tells_of_itself() {
     );
     assert_eq!((info.loss, info.ssthresh), (LossState::Open, None));
     assert_eq!(info.window_scale, None);
-    assert_eq!(s.stack.tcp_send_room(flow), Ok(256 * 1024 - 12_000));
+    assert_eq!(s.stack.tcp_send_room(flow), Ok(64 * 1024 - 12_000));
     s.skip();
     s.advance(100);
     s.inject(seg().seq(1).ack(1001));
