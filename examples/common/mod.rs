@@ -84,7 +84,7 @@ fn serve<A, E: Error>(
         .map_err(|error| format!("TAP {tap}: {error}"))?;
     let config = network.config(seed);
     let cell = NetCell::new(Stack::on_heap::<16_384, 4096, 2048>(&config, device.caps()));
-    log::info!("{} on {tap}", network.ipv4);
+    log::info!("{network} on {tap}");
     Runtime::new(&cell, device, MonotonicClock::new())
         .block_on(|net| main(net, arguments))
         .map_err(|error| error.to_string())

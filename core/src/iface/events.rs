@@ -37,6 +37,8 @@ pub enum NetEvent {
 /// Who told of a DNS server or search domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DnsSource {
+    /// The configuration.
+    Config,
     /// Router advertisements (RFC 8106).
     Router,
     /// DHCP, of either version.
@@ -59,6 +61,16 @@ pub(crate) struct Events {
 }
 
 impl Events {
+    /// No events yet; `servers` are there from the start and for ever.
+    pub(crate) fn with_servers(servers: &[IpAddr]) -> Self {
+        let mut events = Self::new();
+        for &server in servers {
+            let (source, until) = (DnsSource::Config, Instant::FAR_FUTURE);
+            put(&mut events.servers, Instant::ZERO, source, server, until);
+        }
+        events
+    }
+
     pub(crate) const fn new() -> Self {
         Self {
             queue: VecDeque::new(),
@@ -187,8 +199,8 @@ impl Stack {
         }
     }
 
-    /// The DNS servers that routers (RFC 8106) or DHCP told of and that are
-    /// valid now, in the order of their coming.
+    /// The DNS servers that are configured, and those that routers (RFC 8106) or
+    /// DHCP told of and that are valid now, in the order of their coming.
     pub fn dns_servers(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.events.servers.iter().map(|known| known.value)
     }

@@ -8,7 +8,7 @@ use core::time::Duration;
 use pollwire_rings::{FrameBuf, Instant};
 
 use crate::executor::{Executor, JoinHandle, Sleep, TimedOut};
-use crate::{Error, Misuse, Stack};
+use crate::{Error, Misuse, NetEvent, Stack};
 
 /// Holds a [`Stack`] and the tasks that use it, for [`Net`] handles to borrow.
 ///
@@ -121,6 +121,21 @@ impl<'n> Net<'n> {
     /// stack themselves.
     pub fn with_stack<T>(self, f: impl FnOnce(&mut Stack) -> T) -> T {
         self.cell.with_stack(f)
+    }
+
+    /// The next change of the network's configuration: an address, router or DNS
+    /// server that comes or goes. One task at a time may wait for it.
+    pub async fn next_event(self) -> NetEvent {
+        poll_fn(|cx| {
+            self.with_stack(|stack| match stack.next_event() {
+                Some(event) => Poll::Ready(event),
+                None => {
+                    stack.wake_on_event(cx.waker());
+                    Poll::Pending
+                }
+            })
+        })
+        .await
     }
 
     /// An empty frame to fill and send; `None` when all frames are in use.

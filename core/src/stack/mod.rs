@@ -49,6 +49,8 @@ pub struct Config {
     pub probe_ipv4: bool,
     /// How the interface gets an IPv4 address from a DHCP server, if it does.
     pub dhcp: Option<DhcpConfig>,
+    /// DNS servers, asked before those that the network tells of.
+    pub dns_servers: ArrayVec<IpAddr, 4>,
     /// 32 bytes of the platform's entropy: keys of hashes, sequence numbers and
     /// ports come from it. Equal seeds make equal stacks, which tests like and
     /// nobody else should.
@@ -74,6 +76,7 @@ impl Config {
             ipv6: None,
             probe_ipv4: false,
             dhcp: None,
+            dns_servers: ArrayVec::new(),
             seed,
         }
     }
@@ -216,7 +219,7 @@ impl Stack {
             timers: TimerWheel::new(parts.timers),
             outbox: Outbox::new(),
             counters: Counters::new(),
-            events: Events::new(),
+            events: Events::with_servers(&config.dns_servers),
             pool: parts.pool,
             random,
             rx_rest: ArrayVec::new(),

@@ -29,7 +29,7 @@ pub const PROGRAM: Program = Program {
     name: "echo",
     about: "Sends back what it gets (server), or sends random bytes and checks that \
             they come back (client), or times that (measure).",
-    usage: "--ipv4=ADDRESS/BITS server | client ADDRESS[:PORT] [LENGTH] \
+    usage: "--ipv4=ADDRESS/BITS|dhcp server | client ADDRESS[:PORT] [LENGTH] \
             | measure ADDRESS[:PORT] [LENGTH]",
     options: &[Network::OPTIONS, OPTIONS],
 };

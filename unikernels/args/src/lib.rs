@@ -34,7 +34,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
 
-pub use network::Network;
+pub use network::{Ipv4Source, Network};
 
 /// The exit code of a program that was started wrongly (`EX_USAGE`).
 pub const EXIT_USAGE: u8 = 64;
@@ -45,6 +45,8 @@ pub struct Opt {
     name: &'static str,
     /// What stands for the value in the help; `None` for a flag.
     value: Option<&'static str>,
+    /// It may be given several times.
+    many: bool,
     help: &'static str,
 }
 
@@ -55,7 +57,18 @@ impl Opt {
         Self {
             name,
             value: Some(value),
+            many: false,
             help,
+        }
+    }
+
+    /// An option with a value that may be given several times: the values add
+    /// up.
+    #[must_use]
+    pub const fn values(name: &'static str, value: &'static str, help: &'static str) -> Self {
+        Self {
+            many: true,
+            ..Self::value(name, value, help)
         }
     }
 
@@ -65,6 +78,7 @@ impl Opt {
         Self {
             name,
             value: None,
+            many: false,
             help,
         }
     }
@@ -168,7 +182,7 @@ impl Program {
                     .next()
                     .ok_or_else(|| self.mistake(format_args!("--{name} needs a value: {what}")))?,
             };
-            if matches.raw(&option).is_some() {
+            if !option.many && matches.raw(&option).is_some() {
                 return Err(self.mistake(format_args!("--{name} is given twice")));
             }
             matches.values.push((option.name, value));
@@ -224,12 +238,33 @@ impl<'a> Matches<'a> {
         T::Err: fmt::Display,
     {
         self.raw(option)
-            .map(|value| {
-                value.parse().map_err(|error| {
-                    self.mistake(format_args!("--{}={value}: {error}", option.name))
-                })
-            })
+            .map(|value| self.parse_value(option, value))
             .transpose()
+    }
+
+    /// All values of an option that may be given [several times](Opt::values),
+    /// in order.
+    ///
+    /// # Errors
+    /// [`Stop::Usage`] when one of them does not parse.
+    pub fn values<T: FromStr>(&self, option: &Opt) -> Result<Vec<T>, Stop>
+    where
+        T::Err: fmt::Display,
+    {
+        self.values
+            .iter()
+            .filter(|(name, _)| *name == option.name)
+            .map(|(_, value)| self.parse_value(option, value))
+            .collect()
+    }
+
+    fn parse_value<T: FromStr>(&self, option: &Opt, value: &str) -> Result<T, Stop>
+    where
+        T::Err: fmt::Display,
+    {
+        value
+            .parse()
+            .map_err(|error| self.mistake(format_args!("--{}={value}: {error}", option.name)))
     }
 
     /// The option's value, which must be given.
@@ -240,13 +275,17 @@ impl<'a> Matches<'a> {
     where
         T::Err: fmt::Display,
     {
-        self.value(option)?.ok_or_else(|| {
-            self.mistake(format_args!(
-                "--{}={} is needed",
-                option.name,
-                option.value.unwrap_or_default()
-            ))
-        })
+        self.value(option)?.ok_or_else(|| self.missing(option))
+    }
+
+    /// The mistake that an option is missing.
+    #[must_use]
+    pub fn missing(&self, option: &Opt) -> Stop {
+        self.mistake(format_args!(
+            "--{}={} is needed",
+            option.name,
+            option.value.unwrap_or_default()
+        ))
     }
 
     /// The word at `index`, counted from 0, options aside.
@@ -280,11 +319,12 @@ mod tests {
 
     const PORT: Opt = Opt::value("port", "PORT", "a port");
     const QUIET: Opt = Opt::flag("quiet", "say less");
+    const PEER: Opt = Opt::values("peer", "NAME", "a peer");
     const PROGRAM: Program = Program {
         name: "test",
         about: "About.",
         usage: "[WORD]",
-        options: &[&[PORT], &[QUIET]],
+        options: &[&[PORT], &[QUIET], &[PEER]],
     };
 
     fn usage(args: &[&str]) -> String {
@@ -312,6 +352,19 @@ mod tests {
         let matches = PROGRAM.parse([]).expect("fine");
         assert_eq!(matches.value::<u16>(&PORT), Ok(None));
         assert!(!matches.flag(&QUIET) && matches.word(0).is_none());
+    }
+
+    #[test]
+    fn values_of_some_options_add_up() {
+        let matches = PROGRAM.parse(["--peer=a", "--peer", "b"]).expect("fine");
+        let peers: Vec<String> = matches.values(&PEER).expect("names");
+        assert_eq!(peers, ["a", "b"]);
+        let wrong = PROGRAM.parse(["--peer=1", "--peer=x"]).expect("fine");
+        assert!(wrong.values::<u16>(&PEER).is_err());
+        assert_eq!(
+            PROGRAM.parse([]).expect("fine").values::<u16>(&PEER),
+            Ok(vec![])
+        );
     }
 
     #[test]

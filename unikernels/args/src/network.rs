@@ -1,58 +1,254 @@
 //! The arguments that every networked program has.
 
-use core::net::Ipv4Addr;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr};
+use core::str::FromStr;
+use core::time::Duration;
 
 use log::LevelFilter;
-use pollwire_core::{Config, Ipv4Cidr};
+use pollwire_core::{Config, DhcpConfig, Fallback, Ipv4Cidr, ParseCidrError};
 
 use crate::{Matches, Opt, Stop};
 
-const IPV4: Opt = Opt::value(
+const IPV4: Opt = Opt::values(
     "ipv4",
     "ADDRESS/BITS",
-    "this host's IPv4 address, as 10.0.0.2/24",
+    "this host's IPv4 address, as 10.0.0.2/24; or dhcp, or none; several add up",
 );
 const GATEWAY: Opt = Opt::value("ipv4-gateway", "ADDRESS", "the router to everywhere else");
+const FALLBACK: Opt = Opt::value(
+    "ipv4-fallback",
+    "ADDRESS/BITS",
+    "the address to have while no DHCP server answers",
+);
+const NAMESERVER: Opt = Opt::values(
+    "nameserver",
+    "ADDRESS",
+    "a DNS server, asked before those that the network tells of; several add up",
+);
+const HOSTNAME: Opt = Opt::value("hostname", "NAME", "what this host calls itself to DHCP");
 const LOG: Opt = Opt::value(
     "log",
     "LEVEL",
     "off, error, warn, info (default), debug, trace",
 );
 
-/// Where a program is on the network, and how much it says.
-#[derive(Clone, Copy, Debug)]
+/// How long DHCP is waited for before the fallback is taken.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// A value of `--ipv4`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ipv4Source {
+    /// An address.
+    Address(Ipv4Cidr),
+    /// What a DHCP server gives.
+    Dhcp,
+    /// No address.
+    None,
+}
+
+impl FromStr for Ipv4Source {
+    type Err = ParseCidrError;
+
+    fn from_str(text: &str) -> Result<Self, ParseCidrError> {
+        match text {
+            "dhcp" => Ok(Self::Dhcp),
+            "none" => Ok(Self::None),
+            address => address.parse().map(Self::Address),
+        }
+    }
+}
+
+impl fmt::Display for Ipv4Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Dhcp => f.write_str("dhcp"),
+            Self::None => f.write_str("none"),
+        }
+    }
+}
+
+/// Where a program is on the network, and how much it says. Prints as where
+/// its addresses come from.
+#[derive(Clone, Debug)]
 pub struct Network {
-    /// The address, from `--ipv4`.
-    pub ipv4: Ipv4Cidr,
+    /// The addresses, from `--ipv4`.
+    pub ipv4: Vec<Ipv4Source>,
     /// The router, from `--ipv4-gateway`.
     pub ipv4_gateway: Option<Ipv4Addr>,
+    /// The address without a DHCP server, from `--ipv4-fallback`.
+    pub ipv4_fallback: Option<Ipv4Cidr>,
+    /// DNS servers, from `--nameserver`.
+    pub nameservers: Vec<IpAddr>,
+    /// From `--hostname`; empty for none.
+    pub hostname: String,
     /// From `--log`.
     pub log: Option<LevelFilter>,
 }
 
 impl Network {
     /// The options that [`from_matches`](Self::from_matches) reads.
-    pub const OPTIONS: &'static [Opt] = &[IPV4, GATEWAY, LOG];
+    pub const OPTIONS: &'static [Opt] = &[IPV4, GATEWAY, FALLBACK, NAMESERVER, HOSTNAME, LOG];
 
     /// Reads them.
     ///
     /// # Errors
-    /// [`Stop::Usage`] when the address is missing or one of them is wrong.
+    /// [`Stop::Usage`] when there is no `--ipv4`, too many of an option, or one
+    /// of them is wrong.
     pub fn from_matches(matches: &Matches<'_>) -> Result<Self, Stop> {
-        Ok(Self {
-            ipv4: matches.required(&IPV4)?,
+        let network = Self {
+            ipv4: matches.values(&IPV4)?,
             ipv4_gateway: matches.value(&GATEWAY)?,
+            ipv4_fallback: matches.value(&FALLBACK)?,
+            nameservers: matches.values(&NAMESERVER)?,
+            hostname: matches.value(&HOSTNAME)?.unwrap_or_default(),
             log: matches.value(&LOG)?,
+        };
+        if network.ipv4.is_empty() {
+            return Err(matches.missing(&IPV4));
+        }
+        if network.addresses().count() > MAX_ADDRESSES {
+            return Err(
+                matches.mistake(format_args!("--ipv4: more than {MAX_ADDRESSES} addresses"))
+            );
+        }
+        if network.nameservers.len() > MAX_NAMESERVERS {
+            return Err(matches.mistake(format_args!(
+                "--nameserver: more than {MAX_NAMESERVERS} of them"
+            )));
+        }
+        if network.ipv4_fallback.is_some() && !network.wants_dhcp() {
+            return Err(matches.mistake("--ipv4-fallback goes with --ipv4=dhcp"));
+        }
+        Ok(network)
+    }
+
+    fn wants_dhcp(&self) -> bool {
+        self.ipv4.contains(&Ipv4Source::Dhcp)
+    }
+
+    fn addresses(&self) -> impl Iterator<Item = Ipv4Cidr> + '_ {
+        self.ipv4.iter().filter_map(|source| match source {
+            Ipv4Source::Address(address) => Some(*address),
+            Ipv4Source::Dhcp | Ipv4Source::None => None,
         })
     }
 
     /// The stack's configuration; `seed` is 32 bytes of entropy.
     #[must_use]
     pub fn config(&self, seed: [u8; 32]) -> Config {
-        let config = Config::new(self.ipv4, seed);
-        match self.ipv4_gateway {
-            Some(gateway) => config.with_gateway(gateway),
-            None => config,
+        let mut config = Config::without_addresses(seed);
+        config.ipv4.extend(self.addresses().take(MAX_ADDRESSES));
+        let nameservers = self.nameservers.iter().copied();
+        config.dns_servers.extend(nameservers.take(MAX_NAMESERVERS));
+        let fallback = self.ipv4_fallback.map(|address| Fallback {
+            address,
+            gateway: self.ipv4_gateway,
+            after: PATIENCE,
+        });
+        if fallback.is_none() {
+            config.ipv4_gateway = self.ipv4_gateway;
+        }
+        if self.wants_dhcp() {
+            config.dhcp = Some(DhcpConfig {
+                host_name: self.hostname.clone(),
+                fallback,
+                ..DhcpConfig::new()
+            });
+        }
+        config
+    }
+}
+
+/// As many as [`Config::ipv4`] holds.
+const MAX_ADDRESSES: usize = 4;
+/// As many as [`Config::dns_servers`] holds.
+const MAX_NAMESERVERS: usize = 4;
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, source) in self.ipv4.iter().enumerate() {
+            let comma = if at > 0 { ", " } else { "" };
+            write!(f, "{comma}{source}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+    use crate::Program;
+
+    const PROGRAM: Program = Program {
+        name: "test",
+        about: "About.",
+        usage: "",
+        options: &[Network::OPTIONS],
+    };
+
+    fn network(args: &[&str]) -> Result<Network, Stop> {
+        Network::from_matches(&PROGRAM.parse(args.iter().copied())?)
+    }
+
+    #[test]
+    fn addresses_add_up() {
+        let network = network(&[
+            "--ipv4=10.0.0.2/24",
+            "--ipv4=10.0.0.3/24",
+            "--ipv4=dhcp",
+            "--ipv4-gateway=10.0.0.1",
+            "--nameserver=10.0.0.53",
+            "--nameserver=fd00::53",
+            "--hostname=web",
+        ])
+        .expect("fine");
+        assert_eq!(network.to_string(), "10.0.0.2/24, 10.0.0.3/24, dhcp");
+        let config = network.config([0; 32]);
+        assert_eq!(config.ipv4.len(), 2);
+        assert_eq!(config.ipv4_gateway, Some(Ipv4Addr::new(10, 0, 0, 1)));
+        assert_eq!(config.dns_servers.len(), 2);
+        let dhcp = config.dhcp.expect("asked for");
+        assert_eq!((&dhcp.host_name[..], dhcp.probe), ("web", true));
+        assert_eq!(dhcp.fallback, None);
+    }
+
+    #[test]
+    fn a_fallback_has_the_gateway() {
+        let args = [
+            "--ipv4=dhcp",
+            "--ipv4-fallback=10.0.0.2/24",
+            "--ipv4-gateway=10.0.0.1",
+        ];
+        let config = network(&args).expect("fine").config([0; 32]);
+        assert_eq!(config.ipv4_gateway, None);
+        let fallback = config.dhcp.and_then(|dhcp| dhcp.fallback);
+        let gateway = fallback.and_then(|fallback| fallback.gateway);
+        assert_eq!(gateway, Some(Ipv4Addr::new(10, 0, 0, 1)));
+        let none = network(&["--ipv4=none"]).expect("fine").config([0; 32]);
+        assert!(none.ipv4.is_empty() && none.dhcp.is_none());
+    }
+
+    #[test]
+    fn mistakes_are_told() {
+        for (args, part) in [
+            (&[][..], "--ipv4=ADDRESS/BITS is needed"),
+            (&["--ipv4=10.0.0.2"], "prefix length missing"),
+            (&["--ipv4=dhpc"], "--ipv4=dhpc: prefix length missing"),
+            (&["--ipv4=10.0.0.2/24"; 5], "more than 4 addresses"),
+            (
+                &["--ipv4=10.0.0.2/24", "--ipv4-fallback=10.0.0.3/24"],
+                "goes with --ipv4=dhcp",
+            ),
+            (&["--ipv4=dhcp", "--nameserver=dns"], "--nameserver=dns"),
+        ] {
+            let stop = network(args).expect_err("a mistake");
+            assert!(stop.to_string().contains(part), "{stop}");
         }
     }
 }

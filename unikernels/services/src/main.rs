@@ -50,7 +50,7 @@ fn main(guest: Guest) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    log::info!("serving on {}", network.ipv4);
+    log::info!("serving on {network}");
     let Err(error) = runtime.block_on(async |net| {
         tls::start(net, &config)?;
         services::run(net, || guest.wall_clock()).await
