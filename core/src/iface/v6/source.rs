@@ -1,33 +1,31 @@
-//! Which of our addresses a packet goes out from, and which of a peer's is
-//! tried first (RFC 6724).
+//! Which of our addresses a packet goes out from (RFC 6724, 5).
 
-use core::cmp::Reverse;
-use core::net::{IpAddr, Ipv6Addr};
+use core::net::Ipv6Addr;
 
 use super::address::{Origin, Own};
-use crate::Stack;
 
-/// Prefix, its length, precedence and label: RFC 6724, 2.1.
-const POLICY: [(u128, u32, u8, u8); 9] = [
-    (1, 128, 50, 0),
-    (0xffff << 32, 96, 35, 4),
-    (0, 96, 1, 3),
-    (0x2001 << 112, 32, 5, 5),
-    (0x2002 << 112, 16, 30, 2),
-    (0x3ffe << 112, 16, 1, 12),
-    (0xfec0 << 112, 10, 1, 11),
-    (0xfc00 << 112, 7, 3, 13),
-    (0, 0, 40, 1),
+/// Prefix, its length, and label: RFC 6724, 2.1. Its precedences are for the
+/// choice of destinations.
+const POLICY: [(u128, u32, u8); 9] = [
+    (1, 128, 0),
+    (0xffff << 32, 96, 4),
+    (0, 96, 3),
+    (0x2001 << 112, 32, 5),
+    (0x2002 << 112, 16, 2),
+    (0x3ffe << 112, 16, 12),
+    (0xfec0 << 112, 10, 11),
+    (0xfc00 << 112, 7, 13),
+    (0, 0, 1),
 ];
 
-/// Precedence and label of an address: those of the longest prefix.
-fn policy(address: Ipv6Addr) -> (u8, u8) {
+/// The label of an address: that of the longest prefix.
+fn label(address: Ipv6Addr) -> u8 {
     let bits = address.to_bits();
     POLICY
         .iter()
-        .filter(|(prefix, len, ..)| common_prefix(bits, *prefix) >= *len)
-        .max_by_key(|(_, len, ..)| *len)
-        .map_or((40, 1), |&(_, _, precedence, label)| (precedence, label))
+        .filter(|(prefix, len, _)| common_prefix(bits, *prefix) >= *len)
+        .max_by_key(|(_, len, _)| *len)
+        .map_or(1, |&(_, _, label)| label)
 }
 
 const fn common_prefix(a: u128, b: u128) -> u32 {
@@ -48,23 +46,6 @@ fn scope(address: Ipv6Addr) -> u8 {
     }
 }
 
-/// IPv4 addresses stand IPv4-mapped in the policy table; RFC 6724, 3.2, gives
-/// them scopes.
-fn scope_of(address: IpAddr) -> u8 {
-    match address {
-        IpAddr::V4(v4) if v4.is_loopback() || v4.is_link_local() => 2,
-        IpAddr::V4(_) => 0xe,
-        IpAddr::V6(v6) => scope(v6),
-    }
-}
-
-const fn mapped(address: IpAddr) -> Ipv6Addr {
-    match address {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped(),
-        IpAddr::V6(v6) => v6,
-    }
-}
-
 /// The best of `own` for packets to `destination`: RFC 6724, 5, rules 1, 2, 3,
 /// 6, 7 and 8. All our addresses are on one interface, which leaves rules 4, 5
 /// and 5.5 without effect.
@@ -74,7 +55,7 @@ pub(super) fn select(
     prefer_temporary: bool,
 ) -> Option<Ipv6Addr> {
     let wanted = scope(destination);
-    let label = policy(destination).1;
+    let wanted_label = label(destination);
     own.iter()
         .filter(|own| own.is_assigned())
         // Of equals the last is taken: reversed, the one that came first.
@@ -96,45 +77,12 @@ pub(super) fn select(
                 address == destination,
                 scope_rank,
                 !own.deprecated,
-                policy(address).1 == label,
+                label(address) == wanted_label,
                 temporary,
                 shared,
             )
         })
         .map(Own::address)
-}
-
-impl Stack {
-    /// Sorts addresses of one peer so that the most promising come first: RFC
-    /// 6724, 6, rules 1, 2, 3, 5, 6, 8 and 9. Those that nothing leads to come
-    /// last; equals keep their order.
-    pub fn order_destinations(&self, destinations: &mut [IpAddr]) {
-        destinations.sort_by_cached_key(|&destination| {
-            let source = self.source_for(destination);
-            let (precedence, label) = policy(mapped(destination));
-            let fits = source.is_some_and(|source| scope_of(source) == scope_of(destination));
-            let same_label = source.is_some_and(|source| policy(mapped(source)).1 == label);
-            let deprecated =
-                matches!(source, Some(IpAddr::V6(source)) if self.iface.v6.is_deprecated(source));
-            // Rule 9 is for IPv6 only: what addresses share in IPv4 says little
-            // (RFC 6724, 6: "when DA and DB belong to the same address family").
-            let shared = match (source, destination) {
-                (Some(IpAddr::V6(source)), IpAddr::V6(destination)) => {
-                    common_prefix(source.to_bits(), destination.to_bits()).min(64)
-                }
-                _ => 0,
-            };
-            (
-                source.is_none(),
-                !fits,
-                deprecated,
-                !same_label,
-                Reverse(precedence),
-                scope_of(destination),
-                Reverse(shared),
-            )
-        });
-    }
 }
 
 #[cfg(test)]
@@ -187,17 +135,17 @@ mod tests {
     #[test]
     fn rfc6724_2_1_the_policy_table() {
         for (text, expected) in [
-            ("::1", (50, 0)),
-            ("::ffff:10.0.0.1", (35, 4)),
-            ("::a00:1", (1, 3)),
-            ("2001::1", (5, 5)),
-            ("2002::1", (30, 2)),
-            ("3ffe::1", (1, 12)),
-            ("fec0::1", (1, 11)),
-            ("fd12::1", (3, 13)),
-            ("2001:db8::1", (40, 1)),
+            ("::1", 0),
+            ("::ffff:10.0.0.1", 4),
+            ("::a00:1", 3),
+            ("2001::1", 5),
+            ("2002::1", 2),
+            ("3ffe::1", 12),
+            ("fec0::1", 11),
+            ("fd12::1", 13),
+            ("2001:db8::1", 1),
         ] {
-            assert_eq!(policy(text.parse().unwrap()), expected, "{text}");
+            assert_eq!(label(text.parse().unwrap()), expected, "{text}");
         }
     }
 }
