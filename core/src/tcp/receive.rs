@@ -23,8 +23,6 @@ use crate::{Counter, DropReason};
 const COPY_BREAK: usize = 256;
 /// Most segments in a flow's out-of-order queue.
 const MAX_OUT_OF_ORDER: u16 = 256;
-/// The longest payload that is taken for one segment: jumbo frames.
-const LONGEST_SEGMENT: u32 = 9000;
 /// Longest that an ACK is held back, nanoseconds (RFC 9293, 3.8.6.3: MUST be
 /// less than 0.5 seconds).
 const DELAYED_ACK_NANOS: u64 = 40_000_000;
@@ -230,11 +228,11 @@ impl Tcb<'_> {
         }
     }
 
-    /// The peer sends longer segments than was thought. A coalesced packet says
-    /// nothing of its segments.
+    /// The peer sends longer segments than was thought. A packet longer than
+    /// what we asked for was coalesced, and says nothing of its segments.
     #[cold]
     fn grow_rcv_mss(&mut self, len: u32) {
-        if len <= LONGEST_SEGMENT {
+        if len <= u32::from(self.cold.our_mss) {
             self.hot.rcv_mss = u16::try_from(len).unwrap_or(self.hot.rcv_mss);
             self.align_window();
         }

@@ -9,6 +9,8 @@ use pollwire::{LossState, TcpInfo, TcpState};
 const TIMESTAMPS: u8 = 1;
 const SACK: u8 = 2;
 const WINDOW_SCALE: u8 = 4;
+/// Longer than the structure of any kernel yet: callers take what they know.
+const SIZE: usize = 512;
 /// Linux's slow start threshold while there is none.
 const NO_THRESHOLD: u32 = 0x7fff_ffff;
 
@@ -115,7 +117,7 @@ impl LinuxInfo {
 /// The bytes of Linux's `struct tcp_info`; what is not known is zero.
 pub(crate) fn bytes(info: Option<TcpInfo>, listens: bool) -> Vec<u8> {
     let info = LinuxInfo::new(info, listens);
-    let mut out = vec![0; 248];
+    let mut out = vec![0; SIZE];
     let mut put = |at: usize, value: u32| {
         if let Some(field) = out.get_mut(at..at + 4) {
             field.copy_from_slice(&value.to_ne_bytes());

@@ -29,6 +29,9 @@ pub(crate) struct Socket {
     pub(crate) nonblocking: bool,
     pub(crate) options: TcpOptions,
     pub(crate) reuse_address: bool,
+    /// A buffer's size was set by the caller.
+    pub(crate) asked_recv: bool,
+    pub(crate) asked_send: bool,
     /// Close sends RST (`SO_LINGER` with a time of zero).
     pub(crate) reset_on_close: bool,
     pub(crate) keepalive: bool,
@@ -49,6 +52,8 @@ impl Socket {
             nonblocking: false,
             options,
             reuse_address: false,
+            asked_recv: false,
+            asked_send: false,
             reset_on_close: false,
             keepalive: false,
             keep_idle: Duration::from_secs(7200),

@@ -28,8 +28,14 @@ impl Engine {
         let unsigned = |value: i32| u32::try_from(value).map_err(|_| Errno(libc::EINVAL));
         match (level, name) {
             (libc::SOL_SOCKET, libc::SO_REUSEADDR) => socket.reuse_address = first? != 0,
-            (libc::SOL_SOCKET, libc::SO_RCVBUF) => socket.options.recv_buffer = unsigned(first?)?,
-            (libc::SOL_SOCKET, libc::SO_SNDBUF) => socket.options.send_buffer = unsigned(first?)?,
+            (libc::SOL_SOCKET, libc::SO_RCVBUF) => {
+                socket.options.recv_buffer = unsigned(first?)?;
+                socket.asked_recv = true;
+            }
+            (libc::SOL_SOCKET, libc::SO_SNDBUF) => {
+                socket.options.send_buffer = unsigned(first?)?;
+                socket.asked_send = true;
+            }
             (libc::SOL_SOCKET, libc::SO_KEEPALIVE) => socket.keepalive = first? != 0,
             (libc::SOL_SOCKET, libc::SO_LINGER) => {
                 let seconds = value.get(4..8).and_then(|bytes| bytes.first_chunk());
@@ -80,6 +86,13 @@ impl Engine {
             (libc::SOL_SOCKET, libc::SO_ACCEPTCONN) => i32::from(listens),
             (libc::SOL_SOCKET, libc::SO_REUSEADDR) => i32::from(socket.reuse_address),
             (libc::SOL_SOCKET, libc::SO_KEEPALIVE) => i32::from(socket.keepalive),
+            // Linux tells twice of what was asked for: its own cost is in it.
+            (libc::SOL_SOCKET, libc::SO_RCVBUF) if socket.asked_recv => {
+                signed(socket.options.recv_buffer.saturating_mul(2))
+            }
+            (libc::SOL_SOCKET, libc::SO_SNDBUF) if socket.asked_send => {
+                signed(socket.options.send_buffer.saturating_mul(2))
+            }
             (libc::SOL_SOCKET, libc::SO_RCVBUF) => signed(socket.options.recv_buffer),
             (libc::SOL_SOCKET, libc::SO_SNDBUF) => signed(socket.options.send_buffer),
             (libc::SOL_SOCKET, SO_MEMINFO) => return Ok(vec![0; MEMORY_INFO]),
