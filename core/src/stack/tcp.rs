@@ -162,7 +162,11 @@ impl Stack {
             Outcome::Established => return self.on_established(now, index),
             Outcome::TimeWait => self.enter_time_wait(now, index),
             Outcome::Ended(error) => self.end_flow(index, error),
-            Outcome::Reject(seq) => self.send_reset_of(now, index, seq),
+            Outcome::Reject(seq) => self.send_reset_to(now, index, seq),
+            Outcome::Refuse(seq, error) => {
+                self.send_reset_to(now, index, seq);
+                self.end_flow(index, Some(error));
+            }
             Outcome::ResetPeer(seq, error) => {
                 let hot = self.tcp.hot(index);
                 if hot.is_some_and(|hot| hot.state != TcpState::SynSent) {
@@ -323,13 +327,31 @@ impl Stack {
         tcb.cold.misc_at = Instant::ZERO;
     }
 
-    /// RST for a segment of a flow that exists.
+    /// RST for a segment of a flow that exists (RFC 9293, 3.5.2): its sequence
+    /// number is what the segment acknowledged.
+    fn send_reset_to(&mut self, now: Instant, index: u32, seq: SeqNum) {
+        if let Some(key) = self.tcp.key(index).copied() {
+            self.send_reset(now, &key, seq, None);
+        }
+    }
+
+    /// RST of a flow's own accord.
     pub(crate) fn send_reset_of(&mut self, now: Instant, index: u32, seq: SeqNum) {
-        let Some(key) = self.tcp.key(index).copied() else {
+        let Some(tcb) = self.tcp.tcb(index) else {
             return;
         };
-        let ack = self.tcp.hot(index).map(|hot| hot.rcv_nxt);
-        self.send_reset(now, &key, seq, ack);
+        // RFC 7323, 3.2: once agreed on, "the TSopt [...] SHOULD be sent in an
+        // <RST> segment".
+        let timed = tcb.hot.has(flag::TIMESTAMPS) && tcb.hot.state.is_synchronized();
+        let timestamps = timed.then(|| (tcb.timestamp(now), tcb.hot.ts_recent));
+        let fields = HeaderFields {
+            timestamps,
+            ..reset_fields(seq, Some(tcb.hot.rcv_nxt))
+        };
+        let key = *tcb.key;
+        let options = header::plain_options(timestamps, &[]);
+        self.counters.inc(Counter::TcpResetsOut);
+        self.send_control(now, &key, &fields, &options);
     }
 
     /// RFC 9293, 3.10.7.1: what a segment for no connection is answered with.
@@ -348,14 +370,7 @@ impl Stack {
         seq: SeqNum,
         ack: Option<SeqNum>,
     ) {
-        let fields = HeaderFields {
-            seq,
-            ack: ack.unwrap_or_default(),
-            flags: if ack.is_some() { RST | ACK } else { RST },
-            window: 0,
-            timestamps: None,
-            ecn: 0,
-        };
+        let fields = reset_fields(seq, ack);
         self.counters.inc(Counter::TcpResetsOut);
         self.send_control(now, key, &fields, &[]);
     }
@@ -589,5 +604,17 @@ impl Stack {
             }
             _ => {}
         }
+    }
+}
+
+/// The header of RST.
+fn reset_fields(seq: SeqNum, ack: Option<SeqNum>) -> HeaderFields {
+    HeaderFields {
+        seq,
+        ack: ack.unwrap_or_default(),
+        flags: if ack.is_some() { RST | ACK } else { RST },
+        window: 0,
+        timestamps: None,
+        ecn: 0,
     }
 }

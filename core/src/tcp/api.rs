@@ -153,6 +153,20 @@ impl Stack {
             .ok_or(Error::Misuse(Misuse::StaleHandle))
     }
 
+    /// Changes the options of connections to come: of those whose SYN is yet to
+    /// arrive.
+    ///
+    /// # Errors
+    /// [`Misuse::StaleHandle`].
+    pub fn tcp_set_listen_options(
+        &mut self,
+        id: ListenerId,
+        options: TcpOptions,
+    ) -> Result<(), Misuse> {
+        self.listener(id)?.options.tcp = options;
+        Ok(())
+    }
+
     /// Whether a connection waits to be accepted.
     ///
     /// # Errors

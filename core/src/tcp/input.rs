@@ -25,6 +25,8 @@ pub(crate) enum Outcome {
     ResetPeer(SeqNum, ConnError),
     /// It goes on; the segment is answered by RST with this sequence number.
     Reject(SeqNum),
+    /// It is over; the segment is answered by RST with this sequence number.
+    Refuse(SeqNum, ConnError),
 }
 
 /// FIN-WAIT-2 of a flow that nobody holds any more.
@@ -95,7 +97,7 @@ impl Tcb<'_> {
         Ok(false)
     }
 
-    /// RFC 7323, 5.3: PAWS, and the update of TS.Recent.
+    /// RFC 7323, 5.3: PAWS.
     #[inline]
     fn check_timestamps(&mut self, env: &mut Env<'_>, seg: &Segment) -> Result<(), DropReason> {
         if !self.hot.has(flag::TIMESTAMPS) || seg.has(RST) {
@@ -111,12 +113,24 @@ impl Tcb<'_> {
             self.challenge(env);
             return Err(DropReason::TcpPaws);
         }
+        Ok(())
+    }
+
+    /// RFC 7323, 4.3: the update of TS.Recent, once both sequence number and
+    /// acknowledgement are known to be right. Before that, one blind segment
+    /// with a timestamp from the future would shut the peer out.
+    #[inline]
+    fn note_timestamp(&mut self, env: &Env<'_>, seg: &Segment) {
+        let Some((value, _)) = seg.timestamps else {
+            return;
+        };
+        let newer = value.wrapping_sub(self.hot.ts_recent).cast_signed() >= 0
+            || env.now.nanos_since(self.cold.ts_recent_at) >= TS_RECENT_LIFE_NANOS;
         // "SEG.TSval >= TS.Recent and SEG.SEQ <= Last.ACK.sent"
-        if seg.seq.at_or_before(self.hot.last_ack_sent) {
+        if newer && self.hot.has(flag::TIMESTAMPS) && seg.seq.at_or_before(self.hot.last_ack_sent) {
             self.hot.ts_recent = value;
             self.cold.ts_recent_at = env.now;
         }
-        Ok(())
     }
 
     /// RFC 9293, 3.10.7.4, first: the acceptability test.
@@ -280,6 +294,7 @@ impl Tcb<'_> {
             self.challenge(env);
             return Err(DropReason::TcpBadAck);
         }
+        self.note_timestamp(env, seg);
         if seg.header_len > MIN_HEADER + self.hot.option_bytes() && self.hot.has(flag::SACK) {
             let blocks = sack_of(&frame, seg);
             self.on_ack(env, seg, &blocks);
@@ -341,7 +356,7 @@ impl Tcb<'_> {
             // RFC 9293, 3.6.1: data for a connection that the application closed
             // is lost, and "the TCP endpoint should send a RST to show that data
             // was lost".
-            return Ok(Outcome::ResetPeer(self.hot.snd_nxt, ConnError::Aborted));
+            return Ok(Outcome::Refuse(seg.ack, ConnError::Aborted));
         }
         let room = self.hot.rcv_adv.bytes_since(seg.seq);
         if len > room {

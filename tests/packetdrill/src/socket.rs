@@ -29,9 +29,8 @@ pub(crate) struct Socket {
     pub(crate) nonblocking: bool,
     pub(crate) options: TcpOptions,
     pub(crate) reuse_address: bool,
-    /// A buffer's size was set by the caller.
+    /// The receive buffer's size was set by the caller.
     pub(crate) asked_recv: bool,
-    pub(crate) asked_send: bool,
     /// Close sends RST (`SO_LINGER` with a time of zero).
     pub(crate) reset_on_close: bool,
     pub(crate) keepalive: bool,
@@ -53,7 +52,6 @@ impl Socket {
             options,
             reuse_address: false,
             asked_recv: false,
-            asked_send: false,
             reset_on_close: false,
             keepalive: false,
             keep_idle: Duration::from_secs(7200),
@@ -318,9 +316,13 @@ impl Engine {
         let socket = self.get(fd)?;
         socket.options.keepalive = socket.keepalive.then_some(socket.keep_idle);
         let options = socket.options;
-        if let Some(flow) = self.flow(fd)? {
-            self.boot(None).tcp_set_options(flow, options)?;
-            self.flush();
+        match socket.kind {
+            Kind::Fresh => {}
+            Kind::Listener(id) => self.boot(None).tcp_set_listen_options(id, options)?,
+            Kind::Flow(flow) => {
+                self.boot(None).tcp_set_options(flow, options)?;
+                self.flush();
+            }
         }
         Ok(())
     }

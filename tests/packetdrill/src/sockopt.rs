@@ -29,12 +29,13 @@ impl Engine {
         match (level, name) {
             (libc::SOL_SOCKET, libc::SO_REUSEADDR) => socket.reuse_address = first? != 0,
             (libc::SOL_SOCKET, libc::SO_RCVBUF) => {
+                // Linux takes twice of it, and half of that for its own cost.
                 socket.options.recv_buffer = unsigned(first?)?;
                 socket.asked_recv = true;
             }
             (libc::SOL_SOCKET, libc::SO_SNDBUF) => {
-                socket.options.send_buffer = unsigned(first?)?;
-                socket.asked_send = true;
+                // Linux takes twice of it; its cost is small on this side.
+                socket.options.send_buffer = unsigned(first?)?.saturating_mul(2);
             }
             (libc::SOL_SOCKET, libc::SO_KEEPALIVE) => socket.keepalive = first? != 0,
             (libc::SOL_SOCKET, libc::SO_LINGER) => {
@@ -86,12 +87,8 @@ impl Engine {
             (libc::SOL_SOCKET, libc::SO_ACCEPTCONN) => i32::from(listens),
             (libc::SOL_SOCKET, libc::SO_REUSEADDR) => i32::from(socket.reuse_address),
             (libc::SOL_SOCKET, libc::SO_KEEPALIVE) => i32::from(socket.keepalive),
-            // Linux tells twice of what was asked for: its own cost is in it.
             (libc::SOL_SOCKET, libc::SO_RCVBUF) if socket.asked_recv => {
                 signed(socket.options.recv_buffer.saturating_mul(2))
-            }
-            (libc::SOL_SOCKET, libc::SO_SNDBUF) if socket.asked_send => {
-                signed(socket.options.send_buffer.saturating_mul(2))
             }
             (libc::SOL_SOCKET, libc::SO_RCVBUF) => signed(socket.options.recv_buffer),
             (libc::SOL_SOCKET, libc::SO_SNDBUF) => signed(socket.options.send_buffer),

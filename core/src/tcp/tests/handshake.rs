@@ -56,14 +56,11 @@ fn rfc5681_4_2_every_second_segment_of_the_peers_size() {
     s.expect_quiet();
     s.inject(seg().seq(1001).ack(1).data(&[1; 1000]).push());
     s.expect(seg().seq(1).ack(2001));
-    // A coalesced packet counts as the segments that it was made of.
+    // A coalesced packet says nothing of its segments.
     s.inject(seg().seq(2001).ack(1).data(&[1; 1800]).push());
     s.expect_quiet();
-    s.inject(seg().seq(3801).ack(1).data(&[1; 1800]).push());
-    s.expect(seg().seq(1).ack(5601));
-    s.inject(seg().seq(5601).ack(1).data(&[1; 1800]).push());
-    s.inject(seg().seq(7401).ack(1).data(&[1; 1800]).push());
-    s.expect(seg().seq(1).ack(9201));
+    s.inject(seg().seq(3801).ack(1).data(&[1; 200]).push());
+    s.expect(seg().seq(1).ack(4001));
     s.read();
     s.skip();
     s.finish();

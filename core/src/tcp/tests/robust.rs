@@ -1,7 +1,7 @@
 //! Hostile and confused peers: RFC 5961, PAWS, bad segments.
 
 use super::script::{Script, seg};
-use crate::wire::tcp::ACK;
+use crate::wire::tcp::{ACK, RST};
 use crate::{Counter, DropReason, ListenOptions, TcpOptions, TcpState};
 
 #[test]
@@ -212,5 +212,39 @@ fn rfc9293_3_8_5_urgent_data_stays_in_line_whatever_the_pointer_says() {
     assert_eq!(s.text(), "abcd");
     assert_eq!(s.state(), TcpState::CloseWait);
     s.skip();
+    s.finish();
+}
+
+/// A segment outside of the window, or one that acknowledges what was never
+/// sent, may come from anybody: its timestamp must not count.
+#[test]
+fn rfc7323_4_3_a_blind_timestamp_shuts_nobody_out() {
+    let mut s = Script::accepted(TcpOptions::DEFAULT, seg().mss(1000).ts(1000, 0));
+    let far = 1000 + 0x4000_0000;
+    s.inject(
+        seg()
+            .seq(1u32.wrapping_sub(50_000))
+            .ack(1)
+            .ts(far, 0)
+            .data(b"old"),
+    );
+    s.inject(seg().seq(1).ack(77).ts(far, 0).data(b"bad"));
+    s.inject(seg().seq(1).no_ack().ts(far, 0).data(b"odd"));
+    s.skip();
+    s.inject(seg().seq(1).ack(1).ts(1001, 0).data(b"good"));
+    assert_eq!(s.text(), "good");
+    s.finish();
+}
+
+#[test]
+fn rfc7323_3_2_a_reset_carries_a_timestamp() {
+    let mut s = Script::accepted(TcpOptions::DEFAULT, seg().mss(1000).ts(1000, 0));
+    s.inject(seg().seq(1).ack(1).ts(1001, 0).data(b"unread"));
+    s.skip();
+    s.stack.tcp_close(s.flow.take().unwrap());
+    s.run();
+    let reset = s.next();
+    assert_eq!(reset.flags, RST | ACK);
+    assert_eq!(reset.options.timestamps.map(|(_, echo)| echo), Some(1001));
     s.finish();
 }
