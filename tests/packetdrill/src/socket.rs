@@ -381,8 +381,7 @@ impl Engine {
             bits |= libc::POLLHUP;
         }
         match stack.tcp_send_room(flow) {
-            // Linux: writable while a third of what may be queued is free.
-            Ok(room) if room < socket.options.send_buffer as usize / 3 => {}
+            Ok(0) => {}
             Err(error) if would_block(error) => {}
             _ => bits |= libc::POLLOUT | libc::POLLWRNORM,
         }
