@@ -25,6 +25,7 @@ impl Stack {
     /// Gives the address back to the DHCP server (RFC 2131, 4.4.6) and stops the
     /// client, as before a shutdown. Without effect when there is no lease.
     pub fn dhcp_release(&mut self) {
+        self.chores_changed();
         let now = self.now();
         let Self { dhcp, random, .. } = self;
         let Some(client) = dhcp else { return };

@@ -33,6 +33,7 @@ impl Stack {
         origin: Origin,
         probe: bool,
     ) -> Result<(), Misuse> {
+        self.chores_changed();
         if UnicastV4::new(own.address()).is_none() {
             return Err(Misuse::BadDestination);
         }

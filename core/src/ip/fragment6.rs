@@ -133,6 +133,7 @@ impl Stack {
         len: usize,
         chain: impl Iterator<Item = FrameRef>,
     ) -> Result<(), DropReason> {
+        self.chores_changed();
         let mtu = usize::from(self.path_mtu(dst.into()));
         let room = self.pool.frame_size().saturating_sub(HEADROOM);
         let headers = IPV6_HEADER + FragmentHeader::LEN;

@@ -39,6 +39,7 @@ impl Stack {
         payload: Option<FrameRef>,
         meta: TxMeta,
     ) -> Result<(), DropReason> {
+        self.chores_changed();
         let packet = Pending {
             frame,
             payload,
@@ -177,6 +178,7 @@ impl Stack {
         len: usize,
         chain: impl Iterator<Item = FrameRef>,
     ) -> Result<(), DropReason> {
+        self.chores_changed();
         let sent = match (src, dst) {
             (IpAddr::V4(_), IpAddr::V4(_)) if self.iface.is_local(dst) => {
                 Err(DropReason::SendToSelf)
@@ -209,6 +211,7 @@ impl Stack {
         src: IpAddr,
         dst: IpAddr,
     ) -> Option<([u8; ETHERNET_HEADER], u32)> {
+        self.chores_changed();
         let dst = match (src, dst) {
             (IpAddr::V4(_), IpAddr::V4(dst)) => dst,
             (IpAddr::V6(_), IpAddr::V6(dst)) => return self.link_template_v6(now, dst),

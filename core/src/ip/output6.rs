@@ -35,6 +35,7 @@ impl Stack {
         hop_limit: u8,
         mut packet: Pending,
     ) -> Result<(), DropReason> {
+        self.chores_changed();
         if self.iface.v6.is_local(dst) {
             return Err(DropReason::SendToSelf);
         }
@@ -85,6 +86,7 @@ impl Stack {
         now: Instant,
         dst: Ipv6Addr,
     ) -> Option<([u8; ETHERNET_HEADER], u32)> {
+        self.chores_changed();
         if self.iface.v6.is_local(dst) || dst.is_multicast() {
             return None;
         }

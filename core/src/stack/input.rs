@@ -26,6 +26,7 @@ const ALL_HOSTS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1);
 impl Stack {
     /// Takes received packets through the stack, as far as they go without the
     /// application; the burst is empty afterwards.
+    #[inline(never)]
     pub fn input(&mut self, now: Instant, burst: &mut RxBurst) {
         self.set_now(now);
         let mut pieces = burst.drain();
@@ -63,6 +64,7 @@ impl Stack {
     /// Takes a packet that no short way is made for.
     #[inline(never)]
     fn input_odd(&mut self, now: Instant, piece: RxFrame, pieces: &mut RxDrain<'_>) {
+        self.chores_changed();
         self.counters
             .add(Counter::BytesIn, piece.frame.len() as u64);
         if piece.meta.continues {

@@ -158,6 +158,8 @@ pub struct Stack {
     /// Pieces behind the first of the packet at hand.
     pub(crate) rx_rest: ArrayVec<FrameBuf, MAX_REST>,
     now: Instant,
+    /// No chore is due before this.
+    chores_at: Instant,
 }
 
 impl Stack {
@@ -224,6 +226,7 @@ impl Stack {
             random,
             rx_rest: ArrayVec::new(),
             now: Instant::ZERO,
+            chores_at: Instant::ZERO,
         }
     }
 
@@ -295,7 +298,7 @@ impl Stack {
 
     /// Moves what is to be sent into `tx`. Returns whether more is left for
     /// this turn: give `tx` to the device and call again.
-    #[inline(always)]
+    #[inline(never)]
     pub fn output(&mut self, now: Instant, tx: &mut TxBurst) -> bool {
         self.set_now(now);
         let more = self.tcp.any_touched() && self.tcp_output(now, tx);
@@ -312,17 +315,13 @@ impl Stack {
         if self.timers.is_due(now) {
             self.tcp_expire(now);
         }
-        if self.tcp.records_due().is_some_and(|at| at <= now) {
-            self.expire_records(now);
-        }
-        if self.iface.deadline().is_some_and(|at| at <= now) {
-            self.iface_expire(now);
-        }
-        if self.reassembly.deadline().is_some_and(|at| at <= now) {
-            self.fragments_expire(now);
-        }
-        if self.dhcp.is_some() {
-            self.dhcp_expire(now);
+        if self.chores_at <= now {
+            self.run_chores(now);
+        } else {
+            debug_assert!(
+                self.chores_due().is_none_or(|at| at >= self.chores_at),
+                "somebody set a timer and did not tell"
+            );
         }
         self.has_output()
     }
@@ -340,11 +339,41 @@ impl Stack {
         if self.has_output() {
             return Some(self.now);
         }
-        let flows = earlier(self.timers.next_deadline(), self.tcp.records_due());
+        earlier(self.timers.next_deadline(), self.chores_due())
+    }
+
+    /// When the first of the chores is due: all timers but those of flows.
+    fn chores_due(&self) -> Option<Instant> {
+        let tcp = self.tcp.records_due();
         let neighbours = self.iface.deadline();
         let fragments = self.reassembly.deadline();
         let dhcp = self.dhcp.as_ref().and_then(Client::deadline);
-        earlier(earlier(flows, neighbours), earlier(fragments, dhcp))
+        earlier(earlier(tcp, neighbours), earlier(fragments, dhcp))
+    }
+
+    /// A chore may be due earlier than was known. Whoever sets one of their
+    /// timers outside of [`run_chores`](Self::run_chores) calls this; so a turn
+    /// asks for one time, not for each of theirs.
+    #[inline]
+    pub(crate) fn chores_changed(&mut self) {
+        self.chores_at = Instant::ZERO;
+    }
+
+    #[inline(never)]
+    fn run_chores(&mut self, now: Instant) {
+        if self.tcp.records_due().is_some_and(|at| at <= now) {
+            self.expire_records(now);
+        }
+        if self.iface.deadline().is_some_and(|at| at <= now) {
+            self.iface_expire(now);
+        }
+        if self.reassembly.deadline().is_some_and(|at| at <= now) {
+            self.fragments_expire(now);
+        }
+        if self.dhcp.is_some() {
+            self.dhcp_expire(now);
+        }
+        self.chores_at = self.chores_due().unwrap_or(Instant::FAR_FUTURE);
     }
 
     /// Whether `address` is one of this host's.

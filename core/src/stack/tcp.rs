@@ -291,6 +291,7 @@ impl Stack {
 
     /// Ends a flow: off the table at once; the slot goes when no handle is left.
     pub(crate) fn end_flow(&mut self, index: u32, error: Option<ConnError>) {
+        self.chores_changed();
         let Some(key) = self.tcp.key(index).copied() else {
             return;
         };
@@ -527,6 +528,7 @@ impl Stack {
     /// Runs the timers that are due; output follows for those flows.
     #[inline(never)]
     pub(crate) fn tcp_expire(&mut self, now: Instant) {
+        self.chores_changed();
         while let Some(index) = self.timers.pop_due(now) {
             let Some((mut tcb, mut env)) = self.flow(now, index) else {
                 continue;
