@@ -160,6 +160,14 @@ named! {
         TcpChallengeAcks = "tcp-challenge-acks",
         /// Connections reset because too many went on without a handle.
         TcpOrphansReset = "tcp-orphans-reset",
+        /// Times that a flow's segments were made shorter for its path.
+        TcpSegmentSizeLowered = "tcp-segment-size-lowered",
+        /// Times that a probe found that they may be longer again.
+        TcpSegmentSizeRaised = "tcp-segment-size-raised",
+        /// Probes of longer segments (RFC 4821).
+        TcpMtuProbes = "tcp-mtu-probes",
+        /// Paths that swallow long segments.
+        TcpBlackHoles = "tcp-black-holes",
         /// Probes of a closed window.
         TcpWindowProbes = "tcp-window-probes",
         /// Keepalive probes.

@@ -48,7 +48,7 @@ pub use runtime::Runtime;
 pub use socket::{
     BoundUdp, ConnectedUdp, Net, NetCell, ReadHalf, TcpFlow, TcpListener, UdpSocket, WriteHalf,
 };
-pub use stack::{BYTES_PER_FLOW, BootError, Config, Memory, Stack};
+pub use stack::{BYTES_PER_FLOW, BootError, Config, Memory, Stack, TcpEvent, TcpEventKind};
 pub use tcp::{
     CongestionControl, Ecn, FlowId, Handshake, Interest, ListenOptions, ListenerId, ListenerStats,
     LossState, SeqNum, Shutdown, SynCookies, TcpInfo, TcpOptions, TcpState,

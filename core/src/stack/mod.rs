@@ -8,16 +8,19 @@ mod expected;
 mod input;
 mod input6;
 mod listen;
+mod log;
 mod memory;
 mod tcp;
 mod time_wait;
 
+use alloc::vec::Vec;
 use core::fmt;
 use core::net::IpAddr;
 
 use arrayvec::ArrayVec;
 use pollwire_rings::{Caps, FrameBuf, FramePool, Instant, NetDevice, TxBurst};
 
+pub use log::{TcpEvent, TcpEventKind};
 pub use memory::{BYTES_PER_FLOW, Memory};
 
 use crate::dhcp::{Client, DhcpConfig};
@@ -148,6 +151,8 @@ pub struct Stack {
     pub(crate) reassembly: Reassembly,
     pub(crate) idents: Idents,
     pub(crate) paths: PathMtus,
+    /// Event logs of connections that have one.
+    logs: Vec<log::FlowLog>,
     pub(crate) dhcp: Option<Client>,
     pub(crate) timers: TimerWheel,
     pub(crate) outbox: Outbox,
@@ -217,6 +222,7 @@ impl Stack {
             reassembly: Reassembly::new(parts.pool.capacity()),
             idents: Idents::new(&mut random),
             paths: PathMtus::new(),
+            logs: Vec::new(),
             dhcp: config.dhcp.clone().map(|dhcp| Client::new(dhcp, mac)),
             timers: TimerWheel::new(parts.timers),
             outbox: Outbox::new(),

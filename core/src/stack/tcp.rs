@@ -116,11 +116,15 @@ impl Stack {
         seg: &Segment,
         frame: FrameBuf,
     ) -> Result<(), DropReason> {
+        let was = self.before(index);
         let Some((mut tcb, mut env)) = self.flow(now, index) else {
             return Err(DropReason::TcpNoFlow);
         };
         let verdict = tcb.on_segment(&mut env, seg, frame);
         self.tcp.touch(index);
+        if let Some(was) = was {
+            self.log_segment(now, index, seg, was);
+        }
         match verdict {
             Ok(outcome) => self.apply_outcome(now, index, outcome),
             Err(reason) => {
@@ -465,6 +469,7 @@ impl Stack {
     #[inline(never)]
     fn flow_output(&mut self, now: Instant, index: u32, tx: &mut TxBurst) -> Stop {
         let resolved = self.has_link(now, index);
+        let (was, first) = (self.before(index), tx.packets());
         let mut unresolved: Option<Unresolved> = None;
         let Self {
             tcp,
@@ -487,8 +492,11 @@ impl Stack {
         if let Some(deadline) = tcb.deadline() {
             self.timers.arm(index, deadline);
         }
-        if let Some(waiting) = unresolved {
-            let key = *tcb.key;
+        let waiting = unresolved.map(|waiting| (*tcb.key, waiting));
+        if let Some(was) = was {
+            self.log_output(now, index, tx, first, was);
+        }
+        if let Some((key, waiting)) = waiting {
             self.send_segment(now, &key, waiting.header, waiting.payload);
             return Stop::Done;
         }
@@ -519,6 +527,10 @@ impl Stack {
                 tcb.cold.template.set_ecn(tcb.ecn_codepoint());
                 tcb.cold.link_una = tcb.hot.snd_una;
                 tcb.cold.link_nxt = tcb.hot.rcv_nxt;
+                let mtu = self.path_mtu(remote);
+                if let Some((mut tcb, mut env)) = self.flow(now, index) {
+                    tcb.on_path_mtu(&mut env, mtu);
+                }
                 true
             }
             _ => false,
@@ -530,6 +542,7 @@ impl Stack {
     pub(crate) fn tcp_expire(&mut self, now: Instant) {
         self.chores_changed();
         while let Some(index) = self.timers.pop_due(now) {
+            let was = self.before(index);
             let Some((mut tcb, mut env)) = self.flow(now, index) else {
                 continue;
             };
@@ -538,6 +551,9 @@ impl Stack {
             }
             let outcome = tcb.on_timer(&mut env);
             self.tcp.touch(index);
+            if let Some(was) = was {
+                self.log_timer(now, index, was);
+            }
             // A timer's outcome drops no packet.
             let _ = self.apply_outcome(now, index, outcome);
         }
@@ -601,8 +617,17 @@ impl Stack {
             Cause::Failed(cause) if hot.state == TcpState::SynSent && in_flight => {
                 self.end_flow(index, Some(cause));
             }
+            Cause::Failed(cause) if in_flight => {
+                let now = self.now();
+                if let Some(mut tcb) = self.tcp.tcb(index) {
+                    tcb.on_soft_error(now, cause);
+                }
+            }
             Cause::TooBig(mtu) if in_flight => {
+                // Flows through that path learn of it when they next send: their
+                // link headers are void now.
                 self.lower_path_mtu(error.remote.ip(), mtu, error.len);
+                self.tcp.touch(index);
             }
             _ => {}
         }

@@ -41,6 +41,9 @@ impl Tcb<'_> {
             let acked = self.hot.snd_una.bytes_since(una) + self.hot.sacked;
             self.detect_loss(env, acked.saturating_sub(sacked), advanced);
         }
+        if self.hot.has(flag::WATCHED) {
+            self.on_mtu_probe_ack(env);
+        }
         self.after_window_change(env, old_window);
     }
 

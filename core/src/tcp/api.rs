@@ -468,9 +468,11 @@ impl Stack {
     /// lost (RFC 2525, 2.17). So it is when more than half of all flows would go
     /// on like this.
     pub fn tcp_close(&mut self, id: FlowId) {
+        self.end_log(id);
         let Ok((mut tcb, mut env)) = self.tcb_env(id) else {
             return;
         };
+        tcb.watch_log(false);
         let unread = !tcb.hot.recv.is_empty() && !tcb.hot.has(flag::READ_SHUT);
         tcb.hot
             .clear(flag::OWNED | flag::WAIT_READ | flag::WAIT_WRITE);
@@ -501,6 +503,7 @@ impl Stack {
 
     /// Ends the connection by RST and gives the handle up.
     pub fn tcp_abort(&mut self, id: FlowId) {
+        self.end_log(id);
         let Ok((tcb, _)) = self.tcb_env(id) else {
             return;
         };

@@ -4,8 +4,9 @@
 use core::time::Duration;
 
 use super::Env;
+use super::seq::SeqNum;
 use super::tcb::{Tcb, TcpState, flag};
-use crate::{FlowId, Misuse, Stack};
+use crate::{ConnError, FlowId, Misuse, Stack};
 
 /// How the sender sees the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,21 @@ pub struct TcpInfo {
     pub send_mss: u16,
     /// Payload bytes of the longest segment received.
     pub recv_mss: u16,
+    /// The longest IP packet that this side sends: what the path is believed to
+    /// carry, or less if the peer takes less.
+    pub path_mtu: u16,
+    /// What a router last said of the path while the peer was silent: the
+    /// connection goes on all the same (RFC 5461).
+    pub soft_error: Option<ConnError>,
+    /// Bytes of the stream that the peer has acknowledged, modulo 2^32.
+    pub bytes_acked: u32,
+    /// Bytes of the peer's stream that are in order, modulo 2^32.
+    pub bytes_received: u32,
+    /// Segments sent again.
+    pub retransmits: u32,
+    /// The rate at which segments are paced, or would be, in bytes per second;
+    /// `None` before the first round trip.
+    pub pacing_rate: Option<u64>,
     /// The segment size that this side announced.
     pub advertised_mss: u16,
     /// Congestion window, bytes.
@@ -83,10 +99,18 @@ impl Stack {
     }
 }
 
+/// Bytes of a stream up to `at` that began with a SYN at `syn`.
+fn stream_bytes(at: SeqNum, syn: SeqNum) -> u32 {
+    let bytes = at.raw().wrapping_sub(syn.raw());
+    // The SYN itself, unless nothing is acknowledged or received yet.
+    bytes.saturating_sub(1)
+}
+
 impl Tcb<'_> {
     fn info(&self, env: &Env<'_>) -> TcpInfo {
         let hot = &*self.hot;
         let micros = |us: u32| Duration::from_micros(u64::from(us));
+        let fin_received = u32::from(hot.state.peer_closed());
         let sent_end = hot.snd_end.earlier(hot.snd_nxt);
         TcpInfo {
             state: hot.state,
@@ -103,6 +127,12 @@ impl Tcb<'_> {
             rttvar: micros(hot.rtt.rttvar_us),
             send_mss: hot.mss,
             recv_mss: hot.rcv_mss,
+            path_mtu: self.path_size(),
+            soft_error: self.soft_error(),
+            bytes_acked: stream_bytes(hot.snd_una.earlier(hot.snd_end), self.cold.iss),
+            bytes_received: stream_bytes(hot.rcv_nxt, self.cold.irs).saturating_sub(fin_received),
+            retransmits: self.cold.retransmits,
+            pacing_rate: self.pacing_rate(env.now),
             advertised_mss: self.cold.our_mss,
             cwnd: hot.cwnd,
             ssthresh: (self.cold.ssthresh != u32::MAX).then_some(self.cold.ssthresh),

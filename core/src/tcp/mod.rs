@@ -12,6 +12,7 @@
 //! | [`receive`] | data in order and out of order, the receive window |
 //! | [`stream`] | runs of plain segments: the fast path out |
 //! | [`output`], [`emit`], [`header`], [`template`] | what a connection sends, and how it leaves |
+//! | [`path_mtu`] | the segment size that the path carries |
 //! | [`timer`] | what happens when its timers fire |
 //! | [`listen`] | listeners |
 //! | [`table`] | all flows of a stack |
@@ -39,6 +40,7 @@ pub(crate) mod node;
 pub(crate) mod open;
 mod options;
 pub(crate) mod output;
+pub(crate) mod path_mtu;
 pub(crate) mod predict;
 pub(crate) mod receive;
 pub(crate) mod records;

@@ -121,7 +121,7 @@ impl Tcb<'_> {
     }
 
     #[inline]
-    fn mark_sent(&mut self, env: &mut Env<'_>, batch: &Batch) {
+    pub(super) fn mark_sent(&mut self, env: &mut Env<'_>, batch: &Batch) {
         let mut at = Some(batch.first);
         for _ in 0..batch.count {
             let Some(node) = at.and_then(|id| env.nodes.get_mut(id)) else {

@@ -20,7 +20,8 @@ const UNUSUAL: u32 = flag::RECOVERY
     | flag::FIN_QUEUED
     | flag::PERSIST
     | flag::EMBRYO
-    | flag::UNORDERED_ACKS;
+    | flag::UNORDERED_ACKS
+    | flag::WATCHED;
 
 /// What counts of a segment that may be the expected one: an ACK, perhaps with
 /// PSH, no other flag, timestamps if the flow has them and no other option.

@@ -27,7 +27,8 @@ const UNUSUAL: u32 = flag::SEND_SYN
     | flag::WINDOW_PROBE
     | flag::SEND_PROBE
     | flag::ECN_ECHO
-    | flag::ECN_CWR;
+    | flag::ECN_CWR
+    | flag::WATCHED;
 
 /// Headers of a run, `N` bytes: Ethernet, IPv4, TCP with timestamps or without
 /// options.

@@ -11,6 +11,7 @@ use pollwire_rings::Instant;
 use super::buffers::Buffers;
 use super::congestion::Congestion;
 use super::node::{Link, Queue};
+use super::path_mtu::PathMtu;
 use super::recovery::Recovery;
 use super::rtt::Rtt;
 use super::seq::SeqNum;
@@ -124,6 +125,9 @@ pub(crate) mod flag {
     pub(crate) const ECN_ECHO: u32 = 1 << 26;
     /// The window shrank: the next new data tells the peer.
     pub(crate) const ECN_CWR: u32 = 1 << 27;
+    /// Each segment takes the full paths: a probe of the path's MTU is wanted
+    /// or out, or the event log is on.
+    pub(crate) const WATCHED: u32 = 1 << 28;
     /// `rtx_at` is the retransmission timer proper: no loss probe goes first.
     pub(crate) const RTO_TIMER: u32 = 1 << 29;
     /// `rtx_at` is RACK's reordering timer (RFC 8985, 6.2).
@@ -133,7 +137,7 @@ pub(crate) mod flag {
     /// What `rtx_at` stands for.
     pub(crate) const TIMER_MODES: u32 = PERSIST | RTO_TIMER | REORDER_TIMER | LONE_TIMER | IDLE;
     /// What precedes new data may be due.
-    pub(crate) const UNUSUAL_OUTPUT: u32 = RESEND_FIN | SEND_PROBE | OUT_OF_ORDER;
+    pub(crate) const UNUSUAL_OUTPUT: u32 = RESEND_FIN | SEND_PROBE | OUT_OF_ORDER | WATCHED;
     /// Any recovery.
     pub(crate) const RECOVERY: u32 = FAST_RECOVERY | LOSS_RECOVERY;
 }
@@ -146,6 +150,8 @@ pub(crate) mod mark {
     pub(crate) const ORPHAN: u8 = 1 << 1;
     /// A challenge ACK is due, if the host may send another.
     pub(crate) const CHALLENGE: u8 = 1 << 2;
+    /// Its event log is on.
+    pub(crate) const LOGGED: u8 = 1 << 3;
 }
 
 /// What every segment touches: two cache lines.
@@ -305,6 +311,7 @@ pub(crate) struct Cold {
     pub(crate) congestion: Congestion,
     pub(crate) recovery: Recovery,
     pub(crate) buffers: Buffers,
+    pub(crate) path: PathMtu,
     /// Payload bytes that the receive queue may hold.
     pub(crate) rcv_limit: u32,
     /// Payload bytes that the send queue may hold.
@@ -326,6 +333,8 @@ pub(crate) struct Cold {
     pub(crate) read_waker: Option<Waker>,
     pub(crate) write_waker: Option<Waker>,
     pub(crate) error: Option<ConnError>,
+    /// What a router said of the path, and when, in milliseconds modulo 2^32.
+    pub(crate) soft_error: Option<(ConnError, u32)>,
     /// The listener's index + 1 while the flow is its.
     pub(crate) listener: u32,
     /// Keepalive interval in milliseconds, 0 when off.
@@ -341,6 +350,8 @@ pub(crate) struct Cold {
     pub(crate) misc_at: Instant,
     /// When `ts_recent` was last set (RFC 7323, 5.5).
     pub(crate) ts_recent_at: Instant,
+    /// Segments sent again, in all.
+    pub(crate) retransmits: u32,
     /// `TIME_WAIT`, `ORPHAN`, ...
     pub(crate) marks: u8,
     /// When the last challenge ACK was due (RFC 5961, 7), or another answer to
@@ -368,6 +379,7 @@ impl Cold {
         congestion: Congestion::EMPTY,
         recovery: Recovery::EMPTY,
         buffers: Buffers::EMPTY,
+        path: PathMtu::EMPTY,
         rcv_limit: 0,
         snd_limit: 0,
         max_snd_wnd: 0,
@@ -380,6 +392,7 @@ impl Cold {
         read_waker: None,
         write_waker: None,
         error: None,
+        soft_error: None,
         listener: 0,
         keepalive_ms: 0,
         user_timeout_ms: 0,
@@ -388,6 +401,7 @@ impl Cold {
         stuck_since: Instant::ZERO,
         misc_at: Instant::ZERO,
         ts_recent_at: Instant::ZERO,
+        retransmits: 0,
         marks: 0,
         challenge_at: Instant::ZERO,
         quick_acks: 0,
@@ -399,8 +413,8 @@ impl Cold {
 }
 
 const _: () = assert!(
-    size_of::<Cold>() <= 352,
-    "the cold state of a flow is five and a half cache lines"
+    size_of::<Hot>() + size_of::<FlowKey>() + size_of::<Cold>() <= 9 * 64,
+    "a flow is nine cache lines: hot state, key and cold state"
 );
 
 /// One flow's state, borrowed together.

@@ -43,7 +43,11 @@ impl Tcb<'_> {
         self.cold.misc_at = Instant::ZERO;
         match self.hot.state {
             TcpState::FinWait2 if !self.hot.has(flag::OWNED) => Outcome::Ended(None),
-            _ => self.on_keepalive(env),
+            _ => {
+                let outcome = self.on_keepalive(env);
+                self.on_search_timer(env.now);
+                outcome
+            }
         }
     }
 
@@ -80,6 +84,7 @@ impl Tcb<'_> {
         self.hot.set(flag::LOSS_RECOVERY);
         self.cold.recovery.forced = true;
         self.forget_probe();
+        self.on_timeout_of_long(env);
         if self.hot.has(flag::FIN_SENT) {
             self.hot.set(flag::RESEND_FIN);
         }
@@ -137,7 +142,11 @@ impl Tcb<'_> {
 
     fn gave_up(&self, env: &Env<'_>, retries: u8) -> Option<ConnError> {
         let timed_out = self.user_timeout().is_some_and(|end| end <= env.now);
-        (timed_out || self.hot.rtt.backoff > retries).then_some(ConnError::TimedOut)
+        (timed_out || self.hot.rtt.backoff > retries).then(|| {
+            // RFC 5461, 2.2: a soft error is what the application is told of when
+            // the connection times out.
+            self.soft_error().unwrap_or(ConnError::TimedOut)
+        })
     }
 
     /// RFC 9293, 3.8.4: keepalives "MUST be able to turn the use ... on or off"

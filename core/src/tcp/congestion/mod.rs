@@ -454,7 +454,6 @@ impl Tcb<'_> {
     }
 
     /// Bytes per second at which the algorithm would pace, if it would.
-    #[expect(dead_code, reason = "for pacing, which is not wired yet")]
     pub(crate) fn pacing_rate(&self, now: Instant) -> Option<u64> {
         let window = self.window(now);
         match &self.cold.congestion.stage {

@@ -139,6 +139,10 @@ impl Tcb<'_> {
     }
 
     fn enter_fast_recovery(&mut self, env: &mut Env<'_>, delivered: u32) {
+        if self.is_mtu_probe_lost(env) {
+            return self.on_mtu_probe_lost(env);
+        }
+        self.abandon_mtu_probe();
         env.counters.inc(Counter::TcpFastRecoveries);
         self.on_congestion_event(env.now, CongestionEvent::Loss);
         self.cold.recover = self.hot.snd_nxt;

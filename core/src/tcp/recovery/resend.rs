@@ -27,7 +27,11 @@ impl Tcb<'_> {
                 return stop;
             }
         }
-        self.send_lost(env, sink)
+        let stop = self.send_lost(env, sink);
+        if stop == Stop::Done && self.hot.has(flag::WATCHED) {
+            return self.send_mtu_probe(env, sink);
+        }
+        stop
     }
 
     /// Retransmits what is taken for lost, as far as `cwnd` allows; one segment
@@ -97,6 +101,7 @@ impl Tcb<'_> {
             node.marks |= EVER_RETRANSMITTED;
             node.sent_at = env.now;
         }
+        self.cold.retransmits = self.cold.retransmits.wrapping_add(1);
         env.counters.inc(Counter::TcpRetransmits);
         Stop::Done
     }

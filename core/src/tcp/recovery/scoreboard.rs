@@ -203,6 +203,44 @@ impl Tcb<'_> {
         }
     }
 
+    /// The path carries segments of `mss` bytes: cuts what is longer, and takes
+    /// what of it is in flight for lost.
+    pub(crate) fn cut_to(&mut self, env: &mut Env<'_>, mss: u32) {
+        let (mut at, mut sent) = (self.hot.send.head, true);
+        while let Some(id) = at {
+            sent &= at != self.hot.unsent;
+            let Some(node) = env.nodes.get_mut(id) else {
+                break;
+            };
+            let long = node.len > mss;
+            if long && sent && !node.has(SACKED) {
+                self.hot.unmark(node.marks, node.len);
+                node.marks = (node.marks & (EVER_RETRANSMITTED | SENT)) | LOST;
+                self.hot.mark(node.marks, node.len);
+            }
+            if long && !env.nodes.split(&mut self.hot.send, id, mss) {
+                break;
+            }
+            at = env.nodes.next(id);
+        }
+    }
+
+    /// Takes what was sent from `from` to `end` for lost.
+    pub(crate) fn mark_lost_between(&mut self, env: &mut Env<'_>, from: SeqNum, end: SeqNum) {
+        let mut at = self.hot.send.head;
+        while let Some(id) = at.filter(|_| at != self.hot.unsent) {
+            let Some(node) = env.nodes.get_mut(id) else {
+                break;
+            };
+            at = node.next;
+            let within = node.seq.at_or_after(from) && node.seq.before(end);
+            if within && !node.has(SACKED | LOST) {
+                node.marks |= LOST;
+                self.hot.lost += node.len;
+            }
+        }
+    }
+
     /// The first segment may be sent once more: its retransmission is known to
     /// have met a closed window.
     pub(crate) fn forget_retransmission(&mut self, env: &mut Env<'_>) {

@@ -9,6 +9,7 @@ mod ecn;
 mod half_open;
 mod handshake;
 mod open;
+mod path_mtu;
 mod predict;
 mod probe;
 mod prr;

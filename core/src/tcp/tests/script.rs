@@ -288,6 +288,35 @@ impl Script {
         });
     }
 
+    /// A router's ICMP error about a packet of ours of `len` bytes whose segment
+    /// began at `seq`; `mtu` is the next hop's.
+    pub(super) fn icmp(&mut self, kind: u8, code: u8, mtu: u16, seq: u32, len: u16) {
+        let mut icmp = std::vec![kind, code, 0, 0, 0, 0];
+        icmp.extend(mtu.to_be_bytes());
+        icmp.extend([0x45, 0]);
+        icmp.extend(len.to_be_bytes());
+        icmp.extend([0, 0, 0x40, 0, 60, 6, 0, 0]);
+        icmp.extend(OUR_IP);
+        icmp.extend(PEER_IP);
+        icmp.extend(self.our_port.to_be_bytes());
+        icmp.extend(self.peer_port.to_be_bytes());
+        icmp.extend(self.iss.wrapping_add(seq).to_be_bytes());
+        let check = Sum::of(&icmp).finish();
+        icmp[2..4].copy_from_slice(&check.to_be_bytes());
+        let mut bytes = Vec::new();
+        bytes.extend(OUR_MAC);
+        bytes.extend(PEER_MAC);
+        bytes.extend([8, 0, 0x45, 0]);
+        bytes.extend(((20 + icmp.len()) as u16).to_be_bytes());
+        bytes.extend([0, 0, 0, 0, 64, 1, 0, 0]);
+        bytes.extend([10, 0, 0, 254]);
+        bytes.extend(OUR_IP);
+        let check = Sum::of(&bytes[14..34]).finish();
+        bytes[24..26].copy_from_slice(&check.to_be_bytes());
+        bytes.extend(icmp);
+        self.inject_bytes(&bytes);
+    }
+
     /// The next segment injected carries a wrong checksum.
     pub(super) fn corrupt_next(&mut self) {
         self.corrupt = true;
