@@ -8,7 +8,9 @@
 use std::env;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV6, TcpStream, UdpSocket};
+use std::net::{
+    IpAddr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV6, TcpListener, TcpStream, UdpSocket,
+};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::process::{self, Command};
@@ -20,7 +22,7 @@ use std::time::{Duration, Instant};
 use pollwire::host::MonotonicClock;
 use pollwire::rings::tap::{Offloads, Tap};
 use pollwire::rings::{NetDevice, local_mac};
-use pollwire::{Config, InterfaceIds, NetCell, NetEvent, Runtime, Stack};
+use pollwire::{Config, Error, InterfaceIds, Net, NetCell, NetEvent, Runtime, Stack, TcpFlow};
 
 /// Set in the copy of this process that runs in the namespace.
 const INSIDE: &str = "POLLWIRE_IPV6_INSIDE";
@@ -271,6 +273,67 @@ fn linux_talks_to_a_static_address() {
                 assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
             });
         }
+    });
+}
+
+/// Sends and gets back 5 MB, and a datagram, from our side.
+async fn client(net: Net<'_>) -> Result<(), Error> {
+    let source = |net: Net<'_>| net.with_stack(|stack| stack.source_for(THEIRS.into()));
+    while source(net) != Some(OURS.into()) {
+        net.sleep(Duration::from_millis(5)).await;
+    }
+    let flow = TcpFlow::connect(net, (THEIRS, 7000).into()).await?;
+    let sent = vec![0x77; 5_000_000];
+    let (written, read) = pollwire::join(
+        async {
+            flow.write_all(&sent).await?;
+            flow.shutdown(pollwire::Shutdown::Write)
+        },
+        async {
+            let mut count = 0;
+            while let Some(frame) = flow.recv().await? {
+                assert!(frame.iter().all(|byte| *byte == 0x77));
+                count += frame.len();
+            }
+            Ok::<_, Error>(count)
+        },
+    )
+    .await;
+    written?;
+    assert_eq!(read?, sent.len());
+    flow.close().await?;
+    let socket = pollwire::UdpSocket::bind(net, "[::]:0".parse().expect("an address"))?;
+    socket.send_to(b"datagram", (THEIRS, 7000).into()).await?;
+    let mut back = [0; 20];
+    let (len, from) = socket.recv_from(&mut back).await?;
+    assert_eq!(
+        (&back[..len], from),
+        (&b"datagram"[..], (THEIRS, 7000).into())
+    );
+    Ok(())
+}
+
+#[test]
+fn we_connect_to_linux() {
+    isolated("we_connect_to_linux", &[], || {
+        let listener = TcpListener::bind((THEIRS, 7000)).expect("the port is free");
+        let socket = UdpSocket::bind((THEIRS, 7000)).expect("the port is free");
+        let linux = thread::spawn(move || {
+            let (mut flow, from) = listener.accept().expect("a client");
+            assert_eq!(from.ip(), IpAddr::V6(OURS));
+            let mut writer = flow.try_clone().expect("cloneable");
+            std::io::copy(&mut flow, &mut writer).expect("open");
+            flow.shutdown(Shutdown::Write).expect("open");
+            let mut datagram = [0; 20];
+            let (len, from) = socket.recv_from(&mut datagram).expect("a datagram");
+            socket.send_to(&datagram[..len], from).expect("sent");
+        });
+        let device = Tap::open("tap0", local_mac(MAC_SEED), Offloads::ALL).expect("a TAP");
+        let cell = NetCell::new(Stack::on_heap::<4096, 64, 2048>(&config(), device.caps()));
+        let done = Runtime::new(&cell, device, MonotonicClock::new())
+            .block_on(|net| net.timeout(PATIENCE, client(net)));
+        done.expect("in time").expect("all went well");
+        linux.join().expect("all went well");
     });
 }
 

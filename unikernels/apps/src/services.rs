@@ -37,7 +37,7 @@ pub const PROGRAM: Program = Program {
     name: "services",
     about: "Serves echo (7), discard (9), daytime (13), chargen (19) and HTTP (80); HTTPS (443) and echo \
             over TLS (4433).",
-    usage: "--ipv4=ADDRESS/BITS|dhcp",
+    usage: "[--ipv4=ADDRESS/BITS|dhcp] [--ipv6=ADDRESS/BITS|slaac|eui64]",
     options: &[Network::OPTIONS],
 };
 

@@ -26,6 +26,7 @@
 
 extern crate alloc;
 
+mod ipv6;
 mod network;
 
 use alloc::format;
@@ -34,6 +35,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
 
+pub use ipv6::{Ipv6, Ipv6Source, NoSecret, Secret};
 pub use network::{Ipv4Source, Network};
 
 /// The exit code of a program that was started wrongly (`EX_USAGE`).

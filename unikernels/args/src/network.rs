@@ -10,6 +10,7 @@ use core::time::Duration;
 use log::LevelFilter;
 use pollwire_core::{Config, DhcpConfig, Fallback, Ipv4Cidr, ParseCidrError};
 
+use crate::ipv6::{self, Ipv6};
 use crate::{Matches, Opt, Stop};
 
 const IPV4: Opt = Opt::values(
@@ -81,6 +82,8 @@ pub struct Network {
     pub ipv4_gateway: Option<Ipv4Addr>,
     /// The address without a DHCP server, from `--ipv4-fallback`.
     pub ipv4_fallback: Option<Ipv4Cidr>,
+    /// The same for IPv6.
+    pub ipv6: Ipv6,
     /// DNS servers, from `--nameserver`.
     pub nameservers: Vec<IpAddr>,
     /// From `--hostname`; empty for none.
@@ -91,23 +94,35 @@ pub struct Network {
 
 impl Network {
     /// The options that [`from_matches`](Self::from_matches) reads.
-    pub const OPTIONS: &'static [Opt] = &[IPV4, GATEWAY, FALLBACK, NAMESERVER, HOSTNAME, LOG];
+    pub const OPTIONS: &'static [Opt] = &[
+        IPV4,
+        GATEWAY,
+        FALLBACK,
+        ipv6::IPV6,
+        ipv6::GATEWAY,
+        ipv6::SECRET,
+        ipv6::TEMPORARY,
+        NAMESERVER,
+        HOSTNAME,
+        LOG,
+    ];
 
     /// Reads them.
     ///
     /// # Errors
-    /// [`Stop::Usage`] when there is no `--ipv4`, too many of an option, or one
+    /// [`Stop::Usage`] when there is neither `--ipv4` nor `--ipv6`, too many of an option, or one
     /// of them is wrong.
     pub fn from_matches(matches: &Matches<'_>) -> Result<Self, Stop> {
         let network = Self {
             ipv4: matches.values(&IPV4)?,
             ipv4_gateway: matches.value(&GATEWAY)?,
             ipv4_fallback: matches.value(&FALLBACK)?,
+            ipv6: Ipv6::from_matches(matches)?,
             nameservers: matches.values(&NAMESERVER)?,
             hostname: matches.value(&HOSTNAME)?.unwrap_or_default(),
             log: matches.value(&LOG)?,
         };
-        if network.ipv4.is_empty() {
+        if network.ipv4.is_empty() && !network.ipv6.is_wanted() {
             return Err(matches.missing(&IPV4));
         }
         if network.addresses().count() > MAX_ADDRESSES {
@@ -142,6 +157,7 @@ impl Network {
     pub fn config(&self, seed: [u8; 32]) -> Config {
         let mut config = Config::without_addresses(seed);
         config.ipv4.extend(self.addresses().take(MAX_ADDRESSES));
+        self.ipv6.configure(&mut config);
         let nameservers = self.nameservers.iter().copied();
         config.dns_servers.extend(nameservers.take(MAX_NAMESERVERS));
         let fallback = self.ipv4_fallback.map(|address| Fallback {
@@ -170,7 +186,10 @@ const MAX_NAMESERVERS: usize = 4;
 
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, source) in self.ipv4.iter().enumerate() {
+        let v4 = self.ipv4.iter().map(|source| source as &dyn fmt::Display);
+        let v6 = self.ipv6.sources.iter();
+        let v6 = v6.map(|source| source as &dyn fmt::Display);
+        for (at, source) in v4.chain(v6).enumerate() {
             let comma = if at > 0 { ", " } else { "" };
             write!(f, "{comma}{source}")?;
         }

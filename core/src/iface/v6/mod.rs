@@ -150,7 +150,8 @@ impl Ipv6 {
     }
 
     /// Whether new connections should not use `address` (RFC 4862, 5.5.4).
-    pub(crate) fn is_deprecated(&self, address: Ipv6Addr) -> bool {
+    #[cfg(test)]
+    fn is_deprecated(&self, address: Ipv6Addr) -> bool {
         self.own(address).is_some_and(|own| own.deprecated)
     }
 
