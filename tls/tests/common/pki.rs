@@ -8,6 +8,7 @@ use rcgen::{
 
 /// An authority.
 pub(crate) struct Authority {
+    pem: String,
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
 }
@@ -15,12 +16,21 @@ pub(crate) struct Authority {
 /// A certificate and its key.
 pub(crate) struct Identity {
     pub(crate) certificate: CertificateDer<'static>,
+    pem: String,
     key: KeyPair,
 }
 
 impl Identity {
     pub(crate) fn chain(&self) -> Vec<CertificateDer<'static>> {
         vec![self.certificate.clone()]
+    }
+
+    pub(crate) fn certificate_pem(&self) -> &str {
+        &self.pem
+    }
+
+    pub(crate) fn key_pem(&self) -> String {
+        self.key.serialize_pem()
     }
 
     pub(crate) fn key(&self) -> PrivateKeyDer<'static> {
@@ -46,12 +56,18 @@ impl Authority {
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(2040, 1, 1);
         let key = KeyPair::generate().expect("entropy");
-        let certificate = params.self_signed(&key).expect("signed").der().clone();
+        let certificate = params.self_signed(&key).expect("signed");
         let issuer = Issuer::new(params, key);
         Self {
+            pem: certificate.pem(),
             issuer,
-            certificate,
+            certificate: certificate.der().clone(),
         }
+    }
+
+    /// It, as PEM file.
+    pub(crate) fn pem(&self) -> &str {
+        &self.pem
     }
 
     /// It alone, to be trusted.
@@ -71,8 +87,11 @@ impl Authority {
         }];
         let key = KeyPair::generate().expect("entropy");
         let certificate = params.signed_by(&key, &self.issuer).expect("signed");
-        let certificate = certificate.der().clone();
-        Identity { certificate, key }
+        Identity {
+            certificate: certificate.der().clone(),
+            pem: certificate.pem(),
+            key,
+        }
     }
 
     /// A server's, valid in 2026.
