@@ -2,6 +2,7 @@
 
 mod client;
 mod clock;
+mod hybrid;
 mod key_log;
 mod pin;
 mod server;
@@ -91,9 +92,13 @@ impl Roots {
     }
 }
 
-/// ring's algorithms, AES with keys of 128 bits first: it is the fastest.
-fn provider() -> Arc<CryptoProvider> {
+/// ring's algorithms, AES with keys of 128 bits first: it is the fastest. Where
+/// `post_quantum` says so, the hybrid key exchange comes before all others.
+fn provider(post_quantum: bool) -> Arc<CryptoProvider> {
     let mut provider = rustls::crypto::ring::default_provider();
+    if post_quantum {
+        provider.kx_groups.insert(0, hybrid::X25519_MLKEM768);
+    }
     provider.cipher_suites.sort_by_key(|suite| {
         !matches!(
             suite.suite(),

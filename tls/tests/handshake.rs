@@ -94,6 +94,26 @@ fn both_versions_carry_data_both_ways() {
 }
 
 #[test]
+fn the_hybrid_key_exchange_is_used_where_both_want_it() {
+    let authority = Authority::new("test");
+    let identity = authority.server(NAME);
+    for (client_wants, server_wants) in [(true, true), (true, false), (false, true)] {
+        let client = client(&authority).post_quantum(client_wants).build();
+        let server = server(&identity).post_quantum(server_wants).build();
+        let outcome = meet(&client.expect("fine"), &server.expect("fine"), NAME);
+        let expected = if client_wants && server_wants {
+            "X25519MLKEM768"
+        } else {
+            "x25519"
+        };
+        for info in [outcome.client, outcome.server] {
+            let group = info.expect("works").key_exchange.expect("TLS 1.3 has one");
+            assert_eq!(group.name(), Some(expected));
+        }
+    }
+}
+
+#[test]
 fn rfc8446_4_2_1_no_common_version_is_refused() {
     let authority = Authority::new("test");
     let client = client(&authority).versions(Versions::Tls13);

@@ -34,6 +34,7 @@ impl ClientConfig {
             identity: None,
             alpn: Vec::new(),
             versions: Versions::Both,
+            post_quantum: true,
             sessions: 64,
             key_log: None,
         }
@@ -67,6 +68,7 @@ pub struct ClientConfigBuilder {
     identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
     alpn: Vec<Vec<u8>>,
     versions: Versions,
+    post_quantum: bool,
     sessions: usize,
     key_log: Option<Sink>,
 }
@@ -137,6 +139,14 @@ impl ClientConfigBuilder {
         self
     }
 
+    /// Whether to offer X25519MLKEM768 before all other key exchanges; so unless
+    /// said. It adds 1216 bytes to the first message, which then takes two
+    /// segments, and the work of ML-KEM.
+    pub fn post_quantum(mut self, hybrid: bool) -> Self {
+        self.post_quantum = hybrid;
+        self
+    }
+
     /// Gives the secrets of all connections to `sink`, a line at a time in the
     /// format that Wireshark reads. Whoever has them reads the connections.
     pub fn key_log(mut self, sink: impl Fn(&str) + Send + Sync + 'static) -> Self {
@@ -150,7 +160,7 @@ impl ClientConfigBuilder {
     /// [`TlsError::Config`]: nobody to trust, or a key that does not fit its
     /// certificate.
     pub fn build(self) -> Result<ClientConfig, TlsError> {
-        let provider = provider();
+        let provider = provider(self.post_quantum);
         let clock = Arc::new(SharedClock::new(self.clock));
         let builder = rustls::ClientConfig::builder_with_details(provider.clone(), clock.clone())
             .with_protocol_versions(self.versions.list())?;

@@ -46,6 +46,7 @@ impl ServerConfig {
             clients: ClientCertificates::Ignored,
             alpn: Vec::new(),
             versions: Versions::Both,
+            post_quantum: true,
             tickets: true,
             key_log: None,
         }
@@ -66,6 +67,7 @@ pub struct ServerConfigBuilder {
     clients: ClientCertificates,
     alpn: Vec<Vec<u8>>,
     versions: Versions,
+    post_quantum: bool,
     tickets: bool,
     key_log: Option<Sink>,
 }
@@ -130,6 +132,12 @@ impl ServerConfigBuilder {
         self
     }
 
+    /// Whether to take X25519MLKEM768 where a client offers it; so unless said.
+    pub fn post_quantum(mut self, hybrid: bool) -> Self {
+        self.post_quantum = hybrid;
+        self
+    }
+
     /// Gives the secrets of all connections to `sink`, a line at a time in the
     /// format that Wireshark reads. Whoever has them reads the connections.
     pub fn key_log(mut self, sink: impl Fn(&str) + Send + Sync + 'static) -> Self {
@@ -144,7 +152,7 @@ impl ServerConfigBuilder {
     /// certificate, no entropy for the tickets' key.
     pub fn build(self) -> Result<ServerConfig, TlsError> {
         let config_error = |text: &str| TlsError::Config(text.into());
-        let provider = provider();
+        let provider = provider(self.post_quantum);
         let clock = Arc::new(SharedClock::new(self.clock));
         if self.identities.is_empty() {
             return Err(config_error("a server needs a certificate"));
