@@ -91,9 +91,13 @@ fn files(identity: &Identity) -> (PathBuf, PathBuf) {
     (certificate, key)
 }
 
-/// Our side: over the TAP, in this process. Gives the connection's facts and the
-/// answer to a request for `page`.
+/// The connection's facts and the answer to a request for `page`.
 fn fetch(config: &ClientConfig, page: &str) -> Result<(ConnectionInfo, String), TlsError> {
+    ask(config, &format!("GET {page} HTTP/1.0\r\n\r\n"))
+}
+
+/// Our side: over the TAP, in this process.
+fn ask(config: &ClientConfig, request: &str) -> Result<(ConnectionInfo, String), TlsError> {
     let device = Tap::open(host::TAP, local_mac(7), Offloads::ALL).expect("a TAP");
     let address = "10.0.0.2/24".parse().expect("an address");
     let seed = pollwire::host::entropy().expect("entropy");
@@ -106,7 +110,6 @@ fn fetch(config: &ClientConfig, page: &str) -> Result<(ConnectionInfo, String), 
             let name = ServerName::try_from(NAME).expect("a name");
             let flow = TlsFlow::connect(tcp, config, name).await?;
             let info = flow.info().clone();
-            let request = format!("GET {page} HTTP/1.0\r\n\r\n");
             flow.write_all(request.as_bytes()).await?;
             let mut answer = Vec::new();
             while let Some(data) = flow.recv().await? {
@@ -228,27 +231,10 @@ fn bad_certificates(authority: &Authority) {
 /// The server dies in the middle: its kernel ends TCP, nobody says
 /// `close_notify`.
 fn truncated(authority: &Authority, identity: &Identity) {
-    let (certificate, key) = files(identity);
-    let port = PORT.to_string();
-    // Without -www it answers nothing, and waits.
-    let arguments = [
-        "s_server",
-        "-accept",
-        &port,
-        "-quiet",
-        "-cert",
-        path(&certificate),
-        "-key",
-        path(&key),
-    ];
-    let mut server = Server::start(
-        "openssl",
-        &arguments,
-        vec![certificate.clone(), key.clone()],
-    );
+    let mut server = Server::openssl(identity, &[]);
     let config = trusting(authority).build().expect("fine");
     let killed = thread::scope(|scope| {
-        let client = scope.spawn(|| fetch(&config, "/").map(drop));
+        let client = scope.spawn(|| ask(&config, "GET /").map(drop));
         thread::sleep(Duration::from_secs(1));
         server.child.kill().expect("running");
         client.join().expect("no panic")
