@@ -194,10 +194,10 @@ pub(crate) fn gnutls() -> Result<(), Skip> {
     Ok(())
 }
 
-/// Two seconds of wrk with 200 connections.
+/// Four seconds of wrk with 200 connections.
 pub(crate) fn wrk() -> String {
     let page = format!("https://{OURS}/");
-    let output = run("wrk", &["-t1", "-c200", "-d2s", "--latency", &page], b"");
+    let output = run("wrk", &["-t1", "-c200", "-d4s", "--latency", &page], b"");
     let text = text(&output);
     for trouble in ["Socket errors", "Non-2xx"] {
         assert!(!text.contains(trouble), "{text}");
