@@ -150,6 +150,11 @@ named! {
         TcpLossProbes = "tcp-loss-probes",
         /// Peers' reports of duplicates that they received (D-SACK, RFC 2883).
         TcpDsacksIn = "tcp-dsacks-in",
+        /// Times that a peer threw away what it had acknowledged selectively (RFC
+        /// 2018, 8).
+        TcpReneges = "tcp-reneges",
+        /// Duplicates that were received and reported.
+        TcpDsacksOut = "tcp-dsacks-out",
         /// Segments that came out of order and were kept.
         TcpOutOfOrder = "tcp-out-of-order",
         /// Connections that were opened, from either side.

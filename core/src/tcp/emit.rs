@@ -236,6 +236,9 @@ impl Tcb<'_> {
         }
         drop(sink.tx.push(head.freeze(), meta));
         env.counters.inc(Counter::TcpSegmentsOut);
+        if !plain && self.hot.has(flag::OUT_OF_ORDER) {
+            self.reported(env);
+        }
         self.acknowledged();
         Stop::Done
     }

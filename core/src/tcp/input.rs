@@ -165,6 +165,10 @@ impl Tcb<'_> {
         // sent in reply". Data is answered each time (the peer lost our ACK);
         // bare ACKs at a bounded rate, so that two confused ends do not loop.
         if seg.seq_len() > 0 && !seg.has(SYN) {
+            let end = seg.seq + seg.len;
+            if end.at_or_before(self.hot.rcv_nxt) {
+                self.report_duplicate(seg.seq, end);
+            }
             self.ack_now()
         } else {
             self.answer_once(env);

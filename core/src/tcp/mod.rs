@@ -9,6 +9,7 @@
 //! | [`input`] | what any segment does to a connection |
 //! | [`ack`], [`recovery`], [`congestion`], [`ecn`], [`rtt`] | acknowledgements, loss, rate, timeouts |
 //! | [`buffers`] | how large buffers and windows may become |
+//! | [`dsack`] | reports of duplicates that arrived |
 //! | [`receive`] | data in order and out of order, the receive window |
 //! | [`stream`] | runs of plain segments: the fast path out |
 //! | [`output`], [`emit`], [`header`], [`template`] | what a connection sends, and how it leaves |
@@ -28,6 +29,7 @@ mod buffers;
 pub(crate) mod challenge;
 pub(crate) mod congestion;
 pub(crate) mod cookie;
+mod dsack;
 pub(crate) mod ecn;
 pub(crate) mod emit;
 pub(crate) mod half_open;

@@ -43,12 +43,14 @@ impl Tcb<'_> {
         }
         let end = seq + len;
         if end.at_or_before(self.hot.rcv_nxt) {
+            self.report_duplicate(seq, end);
             self.ack_now();
             return Err(DropReason::TcpDuplicate);
         }
         let mut frame = frame;
         let old = self.hot.rcv_nxt.bytes_since(seq);
         frame.trim_front(old as usize);
+        self.report_duplicate(seq, seq + old);
         let seq = seq + old;
         // RFC 5681, 4.2: out-of-order segments and those that fill a hole
         // SHOULD be acknowledged at once.
@@ -106,6 +108,7 @@ impl Tcb<'_> {
         if self.cold.out_of_order_count >= MAX_OUT_OF_ORDER || env.scarce() {
             return Err(DropReason::TcpNoMemory);
         }
+        let first = seq;
         let mut seq = seq;
         let mut after = None;
         let mut at = self.cold.out_of_order.head;
@@ -114,16 +117,16 @@ impl Tcb<'_> {
             if node.seq.after(seq) {
                 break;
             }
-            if node.end().after(seq) {
-                let covered = node.end().bytes_since(seq);
-                frame.trim_front(covered as usize);
-                seq += covered;
-            }
             after = at;
             at = node.next;
+            let len = u32::try_from(frame.len()).unwrap_or(0);
+            let covered = node.end().bytes_since(seq).min(len);
+            frame.trim_front(covered as usize);
+            self.report_duplicate(seq, seq + covered);
+            seq += covered;
         }
         if frame.is_empty() {
-            self.cold.last_out_of_order = seq;
+            self.cold.last_out_of_order = first;
             return Err(DropReason::TcpDuplicate);
         }
         let end = seq + u32::try_from(frame.len()).unwrap_or(0);
@@ -133,6 +136,7 @@ impl Tcb<'_> {
             && node.seq.before(end)
         {
             frame.truncate(node.seq.bytes_since(seq) as usize);
+            self.report_duplicate(node.seq, end);
         }
         let cost = u32::try_from(frame.slot_size()).unwrap_or(u32::MAX);
         let Ok(id) = env.nodes.alloc(seq, frame) else {
@@ -160,6 +164,7 @@ impl Tcb<'_> {
                 return;
             }
             let beyond = node.next;
+            self.report_duplicate(node.seq, node.end());
             match after.and_then(|id| env.nodes.get_mut(id)) {
                 Some(before) => before.next = beyond,
                 None => self.cold.out_of_order.head = beyond,
@@ -177,7 +182,7 @@ impl Tcb<'_> {
         self.hot.rcv_held = self.hot.rcv_held.saturating_sub(cost);
         self.cold.out_of_order_count = self.cold.out_of_order_count.saturating_sub(1);
         if self.cold.out_of_order.is_empty() {
-            self.hot.clear(flag::OUT_OF_ORDER);
+            self.note_out_of_order();
         }
     }
 
@@ -317,6 +322,7 @@ impl Tcb<'_> {
             at = node.next;
         }
         blocks.truncate(most);
+        self.add_report(&mut blocks, most);
         blocks
     }
 }

@@ -10,6 +10,7 @@ use pollwire_rings::Instant;
 
 use super::buffers::Buffers;
 use super::congestion::Congestion;
+use super::dsack::Duplicate;
 use super::node::{Link, Queue};
 use super::path_mtu::PathMtu;
 use super::recovery::Recovery;
@@ -98,7 +99,8 @@ pub(crate) mod flag {
     pub(crate) const WAIT_WRITE: u32 = 1 << 13;
     /// A handle exists: the application still knows this flow.
     pub(crate) const OWNED: u32 = 1 << 14;
-    /// Out-of-order segments are queued.
+    /// Out-of-order segments are queued, or a duplicate is to be reported: ACKs
+    /// carry SACK blocks.
     pub(crate) const OUT_OF_ORDER: u32 = 1 << 15;
     /// The reader shut down: data is acknowledged and thrown away.
     pub(crate) const READ_SHUT: u32 = 1 << 16;
@@ -365,6 +367,7 @@ pub(crate) struct Cold {
     pub(crate) out_of_order_count: u16,
     /// Most recent out-of-order segment: its block leads the SACK option.
     pub(crate) last_out_of_order: SeqNum,
+    pub(crate) duplicate: Duplicate,
     /// Next on the list of closed slots (index + 1).
     pub(crate) next_free: u32,
 }
@@ -408,6 +411,7 @@ impl Cold {
         initial_window: 0,
         out_of_order_count: 0,
         last_out_of_order: SeqNum::new(0),
+        duplicate: Duplicate::EMPTY,
         next_free: 0,
     };
 }

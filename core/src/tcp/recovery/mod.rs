@@ -33,6 +33,9 @@ use crate::Counter;
 /// RFC 5681, 3.2; RFC 6675, 2; RFC 8985, 6.2: DupThresh.
 const DUP_THRESH: u32 = 3;
 
+/// Shortest wait before a peer that seems to have reneged is served again.
+const RENEGE_NANOS: u64 = 10_000_000;
+
 /// A flow is in disorder while any of these is set: acknowledgements take the
 /// full path, and recovery's state counts.
 pub(crate) const DISORDER: u32 = flag::RECOVERY | flag::UNORDERED_ACKS;
@@ -87,6 +90,13 @@ impl Tcb<'_> {
             self.hot.clear(flag::TIMER_MODES);
             self.hot.set(flag::REORDER_TIMER);
             self.hot.rtx_at = env.now.plus_nanos(wait_nanos);
+        } else if self.has_reneged(env) {
+            // Half a round trip for whatever else may explain it; then a
+            // timeout forgets what the peer said.
+            self.start_rto(env.now);
+            let srtt = u64::from(self.hot.rtt.srtt_us) * 1000;
+            let patience = (srtt / 2).max(RENEGE_NANOS);
+            self.hot.rtx_at = self.hot.rtx_at.min(env.now.plus_nanos(patience));
         } else if !self.hot.has(flag::RTO_TIMER) {
             // RFC 8985, 7.2: no probe is sent in disorder.
             self.start_rto(env.now);

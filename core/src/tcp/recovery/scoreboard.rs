@@ -269,6 +269,9 @@ impl Tcb<'_> {
     /// they save; so do we until there is reason for doubt: the first segment
     /// is marked, or this timeout is not the first in a row.
     pub(crate) fn mark_lost_on_timeout(&mut self, env: &mut Env<'_>) {
+        if self.has_reneged(env) {
+            env.counters.inc(Counter::TcpReneges);
+        }
         let trusting =
             self.hot.has(flag::SACK) && self.hot.rtt.backoff == 0 && !self.has_reneged(env);
         let window_us = self.reordering_window(env);

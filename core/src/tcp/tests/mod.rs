@@ -5,6 +5,7 @@ mod close;
 mod congestion;
 mod cookies;
 mod data;
+mod dsack;
 mod ecn;
 mod half_open;
 mod handshake;
