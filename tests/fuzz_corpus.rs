@@ -48,6 +48,11 @@ fn input() {
 }
 
 #[test]
+fn fragments() {
+    replay("fragments", targets::fragments, 3000, 600);
+}
+
+#[test]
 fn tcp_pair() {
     replay("tcp_pair", targets::tcp_pair, 2000, 2000);
 }

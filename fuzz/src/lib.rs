@@ -4,12 +4,14 @@
 //! that `tests/fuzz_corpus.rs` of the root package runs the same code on stable
 //! Rust, over the inputs that are kept in `corpus/`.
 
+mod fragments;
 mod frame;
 mod host;
 mod input;
 mod parsers;
 mod tcp_pair;
 
+pub use fragments::fragments;
 pub use input::input;
 pub use parsers::parsers;
 pub use tcp_pair::tcp_pair;

@@ -1,6 +1,7 @@
 //! The wire parsers: no panic, and what they read survives writing.
 
 use pollwire::wire::ArpRepr;
+use pollwire::wire::dhcp::DhcpMessage;
 use pollwire::wire::ipv4::walk_options;
 use pollwire::wire::tcp::TcpOptions;
 
@@ -8,6 +9,9 @@ use pollwire::wire::tcp::TcpOptions;
 pub fn parsers(data: &[u8]) {
     if let Ok(arp) = ArpRepr::parse(data) {
         assert_eq!(ArpRepr::parse(&arp.emit()), Ok(arp));
+    }
+    if let Some(message) = DhcpMessage::parse(data) {
+        assert_eq!(DhcpMessage::parse(&message.emit(1500)), Some(message));
     }
     // An option block is forty bytes at most.
     let options = data.get(..40).unwrap_or(data);

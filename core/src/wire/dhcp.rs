@@ -24,7 +24,7 @@ pub const MAX_ROUTES: usize = 16;
 /// Bytes of the longest host or domain name, and of the longest text.
 pub const MAX_NAME: usize = 255;
 /// Bytes of the longest message that [`DhcpMessage::emit`] makes.
-pub const MAX_MESSAGE: usize = 1200;
+pub const MAX_MESSAGE: usize = 1280;
 
 /// RFC 1497: "99.130.83.99".
 const MAGIC: u32 = 0x6382_5363;
