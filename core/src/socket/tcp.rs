@@ -1,5 +1,6 @@
 //! TCP connections and listeners.
 
+use alloc::vec::Vec;
 use core::future::poll_fn;
 use core::net::SocketAddr;
 use core::task::{Context, Poll};
@@ -11,7 +12,7 @@ use super::Net;
 use crate::tcp::{
     FlowId, Interest, ListenOptions, ListenerId, ListenerStats, Shutdown, TcpOptions, TcpState,
 };
-use crate::{Error, Misuse, Stack};
+use crate::{Error, Misuse, Stack, TcpEvent, TcpInfo};
 
 /// A TCP connection.
 ///
@@ -325,6 +326,33 @@ impl<'n> TcpFlow<'n> {
     pub fn mss(&self) -> Result<usize, Error> {
         let mss = self.net.with_stack(|stack| stack.tcp_mss(self.id))?;
         Ok(usize::from(mss))
+    }
+
+    /// What the connection knows of its path and its peer.
+    ///
+    /// # Errors
+    /// [`Error::Misuse`] when the connection is gone.
+    pub fn info(&self) -> Result<TcpInfo, Error> {
+        Ok(self.net.with_stack(|stack| stack.tcp_info(self.id))?)
+    }
+
+    /// Switches the event log on, with room for the last `events`; 0 switches
+    /// it off. See [`Stack::tcp_log`].
+    ///
+    /// # Errors
+    /// [`Error::Misuse`] when the connection is gone.
+    pub fn log(&self, events: usize) -> Result<(), Error> {
+        Ok(self
+            .net
+            .with_stack(|stack| stack.tcp_log(self.id, events))?)
+    }
+
+    /// The events of the log, oldest first; a line each, `pollwire-perf plot`
+    /// draws them.
+    #[must_use]
+    pub fn events(&self) -> Vec<TcpEvent> {
+        self.net
+            .with_stack(|stack| stack.tcp_events(self.id).0.collect())
     }
 
     /// The options in force.

@@ -1,10 +1,12 @@
 //! A load generator for echo and HTTP services: it drives them from the host's
-//! own stack, verifies what comes back, and reports latency and throughput.
+//! own stack, verifies what comes back, and reports latency and throughput. It
+//! draws event logs of connections as well.
 #![forbid(unsafe_code)]
 
 mod bulk;
 mod http;
 mod options;
+mod plot;
 mod report;
 mod tcp_echo;
 mod udp_echo;
@@ -16,6 +18,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let options = match options::parse(lexopt::Parser::from_env()) {
         Ok(Asked::Run(options)) => options,
+        Ok(Asked::Plot(path)) => return plot(&path),
         Ok(Asked::Help) => {
             print!("{}", options::HELP);
             return ExitCode::SUCCESS;
@@ -40,5 +43,22 @@ fn main() -> ExitCode {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
+    }
+}
+
+/// Draws the event log at `path`.
+fn plot(path: &std::path::Path) -> ExitCode {
+    let drawn = std::fs::read_to_string(path)
+        .map_err(|error| error.to_string())
+        .and_then(|text| plot::draw(&text, &path.display().to_string()));
+    match drawn {
+        Ok(svg) => {
+            print!("{svg}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("pollwire-perf: {}: {error}", path.display());
+            ExitCode::FAILURE
+        }
     }
 }

@@ -2,16 +2,20 @@
 
 use lexopt::prelude::*;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) const HELP: &str = "\
 Usage: pollwire-perf COMMAND ADDRESS:PORT [OPTIONS]
+       pollwire-perf plot LOG
 
 Commands:
   tcp-echo   requests and replies over open connections to an echo service
   bulk       one stream per connection through an echo service, verified
   udp-echo   one datagram at a time per socket to an echo service
   http       GET requests over kept-alive connections
+  plot       draws a connection's event log (TcpFlow::events, an event a line) as
+             a time-sequence plot; prints SVG
 
 Options:
   --connections N   at the same time                          [default: 1]
@@ -78,6 +82,8 @@ pub(crate) struct Options {
 
 pub(crate) enum Asked {
     Run(Options),
+    /// Draw the event log at this path.
+    Plot(PathBuf),
     Help,
 }
 
@@ -102,6 +108,9 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Asked, lexopt::Error> 
             Long("help") | Short('h') => return Ok(Asked::Help),
             Value(text) if command.is_none() => {
                 let text = text.string()?;
+                if text == "plot" {
+                    return Ok(Asked::Plot(parser.value()?.into()));
+                }
                 let known = Command::of(&text);
                 command = Some(known.ok_or(format!("there is no command '{text}'"))?);
             }
