@@ -9,7 +9,7 @@ use common::{Random, Sim, stack};
 use frame::repair;
 use pollwire::rings::memory::Impairments;
 use pollwire::rings::{RxBurst, RxChecksum, RxMeta, TxBurst};
-use pollwire::{Instant, ListenOptions, Stack, TcpOptions};
+use pollwire::{Config, Instant, InterfaceIds, ListenOptions, Stack, TcpOptions};
 
 const FRAMES: u64 = 1_000_000;
 
@@ -98,8 +98,55 @@ fn drain(stack: &mut Stack, now: Instant, tx: &mut TxBurst) {
 
 #[test]
 fn a_million_mutated_frames_do_no_harm() {
-    let seeds = seeds();
-    let mut stack = stack::<512, 64>(2, 99);
+    harass(stack::<512, 64>(2, 99), &seeds());
+}
+
+/// Frames of IPv6, as the fuzzer's corpus keeps them: a byte of control, a
+/// length, the frame.
+fn seeds_v6() -> Vec<Vec<u8>> {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/input");
+    let mut frames = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if !path
+            .file_name()
+            .unwrap()
+            .to_string_lossy()
+            .starts_with("v6-")
+        {
+            continue;
+        }
+        let bytes = std::fs::read(&path).unwrap();
+        let mut rest = &bytes[..];
+        while let [_, high, low, frame @ ..] = rest {
+            let (frame, behind) = frame.split_at(u16::from_be_bytes([*high, *low]).into());
+            frames.push(frame.to_vec());
+            rest = behind;
+        }
+    }
+    // In whatever order the directory gives them.
+    frames.sort();
+    assert!(frames.len() > 15, "{directory}");
+    frames
+}
+
+#[test]
+fn a_million_mutated_frames_of_ipv6_do_no_harm() {
+    let address = "10.0.0.2/24".parse().unwrap();
+    let mut config = Config::new(address, [2; 32])
+        .with_ipv6("fd00::2/64".parse().unwrap())
+        .with_slaac(InterfaceIds::Eui64);
+    if let Some(v6) = &mut config.ipv6 {
+        (v6.temporary, v6.dad_transmits) = (true, 0);
+    }
+    harass(
+        Stack::on_heap::<512, 64, 2048>(&config, common::caps(2)),
+        &seeds_v6(),
+    );
+}
+
+/// Mutates `seeds` a million times, and gives all of that to the stack.
+fn harass(mut stack: Stack, seeds: &[Vec<u8>]) {
     let listener = stack
         .tcp_listen("0.0.0.0:80".parse().unwrap(), ListenOptions::DEFAULT)
         .unwrap();

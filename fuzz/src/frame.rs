@@ -2,13 +2,14 @@
 //! gets past them.
 
 use pollwire::offload::checksum::Sum;
+use pollwire::wire::ipv6::skip_extensions;
 
 const ETHERNET: usize = 14;
 
-/// Corrects the checksums of an IPv4 frame whose lengths make sense; leaves any
+/// Corrects the checksums of an IP frame whose lengths make sense; leaves any
 /// other frame alone.
 pub(crate) fn repair(frame: &mut [u8]) {
-    let _left_alone = repair_ipv4(frame);
+    let _left_alone = repair_ipv4(frame).or_else(|| repair_ipv6(frame));
 }
 
 fn repair_ipv4(frame: &mut [u8]) -> Option<()> {
@@ -38,5 +39,32 @@ fn repair_ipv4(frame: &mut [u8]) -> Option<()> {
     body.get_mut(at..at + 2)?.fill(0);
     let check = base.add_bytes(body).finish().to_be_bytes();
     body.get_mut(at..at + 2)?.copy_from_slice(&check);
+    Some(())
+}
+
+fn repair_ipv6(frame: &mut [u8]) -> Option<()> {
+    if *frame.get(12..14)? != [0x86, 0xdd] {
+        return None;
+    }
+    let packet = frame.get_mut(ETHERNET..)?;
+    let len = usize::from(u16::from_be_bytes([*packet.get(4)?, *packet.get(5)?]));
+    let packet = packet.get_mut(..40 + len)?;
+    let (protocol, at) = skip_extensions(packet, *packet.get(6)?)?;
+    let source: [u8; 16] = packet.get(8..24)?.try_into().ok()?;
+    let destination: [u8; 16] = packet.get(24..40)?.try_into().ok()?;
+    let body = packet.get_mut(at..)?;
+    let field = match protocol {
+        58 => 2,
+        6 => 16,
+        17 => 6,
+        _ => return None,
+    };
+    body.get_mut(field..field + 2)?.fill(0);
+    let len = u32::try_from(body.len()).ok()?;
+    let check = Sum::pseudo_v6(source, destination, protocol, len)
+        .add_bytes(body)
+        .finish_nonzero()
+        .to_be_bytes();
+    body.get_mut(field..field + 2)?.copy_from_slice(&check);
     Some(())
 }

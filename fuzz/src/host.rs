@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pollwire::rings::{Caps, RxBurst, RxMeta, TxBurst};
-use pollwire::{Config, Instant, Stack};
+use pollwire::{Config, Instant, InterfaceIds, Stack};
 
 /// Longer than any timer of the stack runs.
 const ALL_TIMERS: Duration = Duration::from_secs(4000);
@@ -18,8 +18,29 @@ impl Host {
     /// 10.0.0.`last`, with few frames and few flows, so that they run out.
     pub(super) fn new(last: u8) -> Self {
         let address = format!("10.0.0.{last}/24").parse().expect("a CIDR");
+        Self::with_config(last, &Config::new(address, [last; 32]))
+    }
+
+    /// The same at fd00::`last` and fe80::ff:fe00:`last`, too, and listening to
+    /// routers.
+    pub(super) fn dual(last: u8) -> Self {
+        let address = format!("10.0.0.{last}/24").parse().expect("a CIDR");
+        let v6 = format!("fd00::{last:x}/64").parse().expect("a CIDR");
+        let mut config = Config::new(address, [last; 32])
+            .with_ipv6(v6)
+            .with_slaac(InterfaceIds::Eui64);
+        if let Some(v6) = &mut config.ipv6 {
+            (v6.temporary, v6.dad_transmits) = (true, 0);
+        }
+        let mut host = Self::with_config(last, &config);
+        host.stack.expire(Instant::ZERO);
+        drop(host.output(Instant::ZERO));
+        host
+    }
+
+    fn with_config(last: u8, config: &Config) -> Self {
         let caps = Caps::plain([2, 0, 0, 0, 0, last], 1500);
-        let stack = Stack::on_heap::<128, 16, 2048>(&Config::new(address, [last; 32]), caps);
+        let stack = Stack::on_heap::<128, 16, 2048>(config, caps);
         Self {
             stack,
             rx: RxBurst::new(),

@@ -13,7 +13,7 @@ use super::host::Host;
 /// The control byte says what the device says of the frame, whether its
 /// checksums are made good, and how far time moves after it.
 pub fn input(mut data: &[u8]) {
-    let mut host = Host::new(2);
+    let mut host = Host::dual(2);
     let stack = &mut host.stack;
     let any = |port| std::net::SocketAddr::from(([0, 0, 0, 0], port));
     let listener = stack

@@ -3,6 +3,8 @@
 use pollwire::wire::ArpRepr;
 use pollwire::wire::dhcp::DhcpMessage;
 use pollwire::wire::ipv4::walk_options;
+use pollwire::wire::ipv6::{skip_extensions, walk_extensions};
+use pollwire::wire::ndp::{NdpMessage, NdpOption, read_names};
 use pollwire::wire::tcp::TcpOptions;
 
 /// Reads `data` in every way that the stack reads bytes of the wire.
@@ -25,8 +27,31 @@ pub fn parsers(data: &[u8]) {
         assert_eq!(again, found);
     }
     let _found = walk_options(options);
+    if let Some(NdpMessage::RouterAdvertisement(_, options)) = NdpMessage::parse(data) {
+        for option in options.iter() {
+            if let NdpOption::DnsSearch(_, names) = option {
+                let names = read_names(names, 8);
+                assert!(names.iter().all(|name| name.len() <= 253));
+            }
+        }
+    }
+    if let Some(&next) = data.get(6)
+        && data.len() >= 40
+        && let Ok(found) = walk_extensions(data, next, 40, 6)
+    {
+        assert!(found.at <= data.len() && data[found.announced_at] == found.next_header);
+        if found.fragment.is_none() {
+            let skipped = skip_extensions(data, next);
+            assert_eq!(skipped, Some((found.next_header, found.at)));
+        }
+    }
     if let Ok(text) = core::str::from_utf8(data)
         && let Ok(cidr) = text.parse::<pollwire::Ipv4Cidr>()
+    {
+        assert_eq!(cidr.to_string().parse(), Ok(cidr));
+    }
+    if let Ok(text) = core::str::from_utf8(data)
+        && let Ok(cidr) = text.parse::<pollwire::Ipv6Cidr>()
     {
         assert_eq!(cidr.to_string().parse(), Ok(cidr));
     }
