@@ -121,6 +121,11 @@ named! {
         /// Messages to DHCP servers.
         DhcpOut = "dhcp-out",
 
+        /// Questions of routers about groups (RFC 3376).
+        IgmpQueriesIn = "igmp-queries-in",
+        /// What was told to routers about groups.
+        IgmpReportsOut = "igmp-reports-out",
+
         /// UDP datagrams given to a socket.
         UdpIn = "udp-in",
         /// UDP datagrams sent.

@@ -165,6 +165,10 @@ crate::counters::named! {
         /// never asks for.
         UdpCoalesced = "udp-coalesced",
 
+        /// IGMP: a wrong checksum, or not from this link.
+        IgmpMalformed = "igmp-malformed",
+        /// IGMP: no question; what other hosts tell is of no use here.
+        IgmpIgnored = "igmp-ignored",
         /// DHCP: no message, or one that lacks what it must have.
         DhcpMalformed = "dhcp-malformed",
         /// DHCP: not the answer to what this host asked.

@@ -194,6 +194,7 @@ impl Stack {
         if self.iface.v6.deadline() <= now {
             self.ipv6_expire(now);
         }
+        self.igmp_expire(now);
         while let Some(due) = self.iface.claims.next_due(now, &mut self.random) {
             match due {
                 claim::Due::Probe(address) => {

@@ -6,6 +6,7 @@ mod cidr;
 mod cidr6;
 mod claim;
 mod events;
+mod igmp;
 mod neighbor;
 mod pending;
 mod routes;
@@ -23,11 +24,13 @@ pub use cidr6::Ipv6Cidr;
 pub use events::NetEvent;
 pub use v6::{InterfaceIds, Ipv6Config};
 
+use crate::stack::earlier;
 use crate::wire::{MacAddr, UnicastV4};
 use crate::{Config, Random};
 use claim::Claims;
 pub(crate) use claim::random_between;
 pub(crate) use events::{DnsSource, Events};
+use igmp::Groups;
 pub(crate) use neighbor::{Neighbors, Resolution};
 pub(crate) use pending::{Pending, PendingQueue};
 use routes::Routes;
@@ -53,6 +56,7 @@ pub(crate) struct Interface {
     pub(crate) neighbors: Neighbors,
     pub(crate) pending: PendingQueue,
     claims: Claims,
+    pub(crate) groups: Groups,
     pub(crate) v6: Ipv6,
 }
 
@@ -85,6 +89,7 @@ impl Interface {
             neighbors: Neighbors::new(),
             pending: PendingQueue::new(),
             claims,
+            groups: Groups::new(),
             v6: Ipv6::new(config, MacAddr(caps.mac), caps.mtu, random),
         }
     }
@@ -241,10 +246,8 @@ impl Interface {
     /// When [`iface_expire`](crate::Stack::iface_expire) next has work.
     #[inline]
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let v4 = match (self.neighbors.deadline(), self.claims.deadline()) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
+        let own = earlier(self.claims.deadline(), self.groups.deadline());
+        let v4 = earlier(self.neighbors.deadline(), own);
         match self.v6.deadline() {
             Instant::FAR_FUTURE => v4,
             v6 => Some(v4.map_or(v6, |v4| v4.min(v6))),

@@ -111,7 +111,7 @@ impl Stack {
             return self.link_send(MacAddr::BROADCAST, ETHERTYPE_IPV4, packet);
         }
         if dst.is_multicast() {
-            return self.link_send(MacAddr::of_multicast_v4(dst), ETHERTYPE_IPV4, packet);
+            return self.link_send_group(dst, packet);
         }
         let hop = self.iface.next_hop(dst).ok_or(DropReason::NoRoute)?;
         match self.iface.neighbors.resolve(now, hop) {
@@ -133,6 +133,15 @@ impl Stack {
                 Ok(())
             }
         }
+    }
+
+    /// Sends a packet to the stations that listen to a group.
+    pub(crate) fn link_send_group(
+        &mut self,
+        group: Ipv4Addr,
+        packet: Pending,
+    ) -> Result<(), DropReason> {
+        self.link_send(MacAddr::of_multicast_v4(group), ETHERTYPE_IPV4, packet)
     }
 
     /// Keeps a packet until `neighbor` has answered. All of them together hold

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 use core::future::poll_fn;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use pollwire_rings::{FrameBuf, FrameRef};
 
@@ -48,6 +48,27 @@ impl<'n> UdpSocket<'n> {
         Ok(self
             .net
             .with_stack(|stack| stack.udp_connect(self.id, remote))?)
+    }
+
+    /// Listens to a group, of either version of IP, until the socket is dropped.
+    ///
+    /// # Errors
+    /// [`Error::Misuse`] when it is no group, has been joined, or there are too
+    /// many.
+    pub fn join(&self, group: IpAddr) -> Result<(), Error> {
+        Ok(self
+            .net
+            .with_stack(|stack| stack.udp_join(self.id, group))?)
+    }
+
+    /// Listens to the group no more.
+    ///
+    /// # Errors
+    /// [`Error::Misuse`] when it has not been joined.
+    pub fn leave(&self, group: IpAddr) -> Result<(), Error> {
+        Ok(self
+            .net
+            .with_stack(|stack| stack.udp_leave(self.id, group))?)
     }
 
     /// The stack's name for this socket, for the `udp_*` operations of

@@ -13,15 +13,12 @@ use zerocopy::FromBytes;
 use super::{IpMeta, Stack};
 use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6};
 use crate::wire::icmpv4::PROTOCOL_UNREACHABLE;
-use crate::wire::ipv4::{self, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP};
+use crate::wire::ipv4::{self, PROTOCOL_ICMP, PROTOCOL_IGMP, PROTOCOL_TCP, PROTOCOL_UDP};
 use crate::wire::{ETHERNET_HEADER, EthernetHeader, IPV4_HEADER, Ipv4Header, UnicastV4};
 use crate::{Counter, DropReason};
 
 /// Where an Ethernet frame holds the protocol that its IPv4 header names.
 const PROTOCOL_AT: usize = ETHERNET_HEADER + 9;
-
-/// The one group that every host belongs to (RFC 1112, 7.2).
-const ALL_HOSTS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1);
 
 impl Stack {
     /// Takes received packets through the stack, as far as they go without the
@@ -200,6 +197,7 @@ impl Stack {
             PROTOCOL_TCP => self.tcp_input(now, ip, frame, meta),
             PROTOCOL_UDP => self.udp_input(now, ip, frame, meta),
             PROTOCOL_ICMP => self.icmp_input(now, ip, frame),
+            PROTOCOL_IGMP => self.igmp_input(now, ip, &frame),
             _ => {
                 self.icmp_unreachable(now, ip, PROTOCOL_UNREACHABLE, frame);
                 Err(DropReason::Ipv4UnknownProtocol)
@@ -262,7 +260,7 @@ impl Stack {
                 Ok(false)
             };
         }
-        if self.iface.is_broadcast(dst) || dst == ALL_HOSTS {
+        if self.iface.is_broadcast(dst) || self.iface.groups.contains(dst) {
             return Ok(true);
         }
         Err(DropReason::Ipv4NotForUs)

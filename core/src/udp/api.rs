@@ -403,6 +403,13 @@ impl Stack {
     /// a task that waits is woken to find the handle stale. Without effect on
     /// a stale handle.
     pub fn udp_close(&mut self, id: UdpId) {
+        let groups = self
+            .udp
+            .socket(id)
+            .map(|socket| core::mem::take(&mut socket.groups));
+        for group in groups.into_iter().flatten() {
+            self.leave_group(group);
+        }
         self.udp.close(id);
     }
 }

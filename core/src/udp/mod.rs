@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`input`] | what arrives, and errors about what was sent |
 //! | [`api`] | what applications call |
+//! | [`groups`] | groups that sockets listen to |
 //! | [`pieces`] | datagrams in several frames |
 //! | [`ports`] | from a port to its sockets |
 //! | [`expected`] | plain datagrams for the socket that received last |
@@ -11,6 +12,7 @@
 
 mod api;
 mod expected;
+mod groups;
 mod input;
 mod pieces;
 mod ports;
@@ -98,6 +100,8 @@ struct Socket {
     newest: Option<Ends>,
     /// Where the datagram received last came from.
     answering: Option<Origin>,
+    /// The groups that it listens to.
+    groups: Vec<IpAddr>,
     /// The way to whom it wrote last.
     route: Route,
     /// What an ICMP error said, told once.
@@ -121,6 +125,7 @@ impl Socket {
         remote: None,
         newest: None,
         answering: None,
+        groups: Vec::new(),
         route: Route::NONE,
         error: None,
         options: UdpOptions::DEFAULT,

@@ -10,6 +10,8 @@ use super::{IPV4_HEADER, bytes_of};
 
 /// Protocol number of ICMP.
 pub const PROTOCOL_ICMP: u8 = 1;
+/// Protocol number of IGMP.
+pub const PROTOCOL_IGMP: u8 = 2;
 /// Protocol number of TCP.
 pub const PROTOCOL_TCP: u8 = 6;
 /// Protocol number of UDP.

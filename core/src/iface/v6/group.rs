@@ -222,7 +222,6 @@ impl Stack {
     /// # Errors
     /// [`Misuse::BadDestination`] when it is none, [`Misuse::TableFull`]
     /// beyond 32 at once, the groups of our own addresses included.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for sockets that join groups"))]
     pub(crate) fn join_v6(&mut self, group: Ipv6Addr) -> Result<(), Misuse> {
         self.chores_changed();
         if !group.is_multicast() {
@@ -237,7 +236,6 @@ impl Stack {
     }
 
     /// Undoes one [`join_v6`](Self::join_v6).
-    #[cfg_attr(not(test), expect(dead_code, reason = "for sockets that join groups"))]
     pub(crate) fn leave_v6(&mut self, group: Ipv6Addr) {
         self.chores_changed();
         let now = self.now();
