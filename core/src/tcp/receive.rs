@@ -21,8 +21,8 @@ use crate::{Counter, DropReason};
 /// Payloads up to this long are copied behind unread data instead of holding a
 /// slot each.
 const COPY_BREAK: usize = 256;
-/// Most segments in a flow's out-of-order queue.
-const MAX_OUT_OF_ORDER: u16 = 256;
+/// Most segments in a flow's out-of-order queue, however large its buffer.
+const MAX_OUT_OF_ORDER: u16 = 16_384;
 /// Longest that an ACK is held back, nanoseconds (RFC 9293, 3.8.6.3: MUST be
 /// less than 0.5 seconds).
 const DELAYED_ACK_NANOS: u64 = 40_000_000;
@@ -105,13 +105,28 @@ impl Tcb<'_> {
         seq: SeqNum,
         mut frame: FrameRef,
     ) -> Result<(), DropReason> {
-        if self.cold.out_of_order_count >= MAX_OUT_OF_ORDER || env.scarce() {
+        let cost = u32::try_from(frame.slot_size()).unwrap_or(u32::MAX);
+        let held = self.hot.rcv_held.saturating_add(cost);
+        // Full segments have room for a whole window; a peer that sends small
+        // ones out of order holds no more slots than they would.
+        if self.cold.out_of_order_count >= MAX_OUT_OF_ORDER
+            || held > self.cold.rcv_limit.saturating_mul(2)
+            || env.scarce()
+        {
             return Err(DropReason::TcpNoMemory);
         }
         let first = seq;
         let mut seq = seq;
-        let mut after = None;
-        let mut at = self.cold.out_of_order.head;
+        let mut after = self.cold.out_of_order.tail.filter(|&tail| {
+            // Most often behind all others.
+            env.nodes
+                .get(tail)
+                .is_some_and(|last| last.end().at_or_before(seq))
+        });
+        let mut at = match after {
+            Some(_) => None,
+            None => self.cold.out_of_order.head,
+        };
         while let Some(id) = at {
             let Some(node) = env.nodes.get(id) else { break };
             if node.seq.after(seq) {
@@ -138,7 +153,6 @@ impl Tcb<'_> {
             frame.truncate(node.seq.bytes_since(seq) as usize);
             self.report_duplicate(node.seq, end);
         }
-        let cost = u32::try_from(frame.slot_size()).unwrap_or(u32::MAX);
         let Ok(id) = env.nodes.alloc(seq, frame) else {
             return Err(DropReason::TcpNoMemory);
         };
