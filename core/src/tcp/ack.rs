@@ -123,10 +123,12 @@ impl Tcb<'_> {
         self.cold.stuck_since = env.now;
         if self.hot.has(DISORDER) {
             self.on_ack_in_disorder(env, acked);
+            // The sample says when a hole was filled: nothing of a queue.
+            self.grow_window(env, acked, None);
         } else {
             self.hot.dup_acks = 0;
+            self.grow_window(env, acked, rtt_us);
         }
-        self.grow_window(env, acked, rtt_us);
         self.restart_rtx(env);
         env.counters.add(Counter::TcpBytesAcked, u64::from(acked));
         if self.hot.queued() <= self.cold.snd_limit / 2 || self.hot.queued() == 0 {

@@ -16,6 +16,8 @@ const INITIAL: u32 = 64 * 1024;
 /// Shorter round trips than this, microseconds, are taken for as long: hosts
 /// have hiccups.
 const LEAST_RTT_US: u32 = 1000;
+/// A window is looked at, and grows, by this part of itself.
+const STEPS: u32 = 8;
 /// The part of the free pool that one buffer may claim, as a divisor. Payload
 /// fills about three quarters of its slots, so two such buffers fit.
 const SHARE: usize = 4;
@@ -27,19 +29,25 @@ pub(crate) struct Buffers {
     pub(crate) rcv_most: u32,
     pub(crate) snd_most: u32,
     /// `rcv_limit` before it was made a multiple of segments.
+    rcv_plain: u32,
+    /// What that is growing to.
     rcv_target: u32,
-    /// The measurement ends when data up to here has arrived.
-    measured_to: SeqNum,
-    measured_since: Instant,
+    /// When data up to here has arrived, something is to be done.
+    look_at: SeqNum,
+    /// Where the present measurement began, and when, microseconds modulo 2^32.
+    measured_from: SeqNum,
+    measured_since: u32,
 }
 
 impl Buffers {
     pub(crate) const EMPTY: Self = Self {
         rcv_most: 0,
         snd_most: 0,
+        rcv_plain: 0,
         rcv_target: 0,
-        measured_to: SeqNum::new(0),
-        measured_since: Instant::ZERO,
+        look_at: SeqNum::new(0),
+        measured_from: SeqNum::new(0),
+        measured_since: 0,
     };
 }
 
@@ -49,6 +57,12 @@ fn share_of(pool: &FramePool) -> u32 {
     u32::try_from(free).unwrap_or(u32::MAX)
 }
 
+fn micros(at: Instant) -> u32 {
+    #[expect(clippy::cast_possible_truncation, reason = "a clock modulo 2^32")]
+    let micros = at.as_micros() as u32;
+    micros
+}
+
 impl Tcb<'_> {
     /// Takes over the application's bounds.
     pub(super) fn bound_buffers(&mut self, options: &TcpOptions) {
@@ -56,8 +70,9 @@ impl Tcb<'_> {
         buffers.rcv_most = open::receive_limit(options);
         buffers.snd_most = options.send_buffer.clamp(2048, 1 << 30);
         let within = |now: u32, most: u32| now.max(INITIAL).min(most);
-        buffers.rcv_target = within(buffers.rcv_target, buffers.rcv_most);
-        self.cold.rcv_limit = buffers.rcv_target;
+        buffers.rcv_plain = within(buffers.rcv_plain, buffers.rcv_most);
+        buffers.rcv_target = buffers.rcv_plain;
+        self.cold.rcv_limit = buffers.rcv_plain;
         self.cold.snd_limit = within(self.cold.snd_limit, buffers.snd_most);
     }
 
@@ -65,39 +80,54 @@ impl Tcb<'_> {
     pub(super) fn bound_window(&mut self, most: u32) {
         let buffers = &mut self.cold.buffers;
         buffers.rcv_most = buffers.rcv_most.min(most);
-        buffers.rcv_target = buffers.rcv_target.min(most);
-        self.cold.rcv_limit = buffers.rcv_target;
+        buffers.rcv_plain = buffers.rcv_plain.min(most);
+        buffers.rcv_target = buffers.rcv_plain;
+        self.cold.rcv_limit = buffers.rcv_plain;
     }
 
     /// Begins to measure: the handshake is over, or a measurement is.
     pub(super) fn measure_delivery(&mut self, now: Instant) {
+        self.cold.buffers.measured_from = self.hot.rcv_nxt;
+        self.cold.buffers.measured_since = micros(now);
         self.align_window();
-        // A segment less, so that the measurement ends while the peer may send.
-        let half = self.cold.rcv_limit / 2 - u32::from(self.hot.rcv_mss).min(1024);
-        self.cold.buffers.measured_to = self.hot.rcv_nxt + half;
-        self.cold.buffers.measured_since = now;
+        self.look_later();
     }
 
-    /// Whether half a window has arrived since the measurement began.
+    /// The next look comes when another part of the window has arrived.
+    fn look_later(&mut self) {
+        self.cold.buffers.look_at = self.hot.rcv_nxt + self.cold.rcv_limit / STEPS;
+    }
+
+    /// Whether so much has arrived that the window is to be looked at.
     #[inline(always)]
-    pub(super) fn is_delivery_measured(&self) -> bool {
-        self.hot.rcv_nxt.at_or_after(self.cold.buffers.measured_to)
+    pub(super) fn is_window_due(&self) -> bool {
+        self.hot.rcv_nxt.at_or_after(self.cold.buffers.look_at)
     }
 
-    /// Half a window has arrived. If that took clearly less than a round trip,
-    /// and the application kept up, the window may be what holds the peer back:
-    /// it doubles.
+    /// Grows the window if it may be what holds the peer back: half a window has
+    /// arrived in clearly less than a round trip, and the application kept up.
+    /// It grows in steps, for the peer may send what a step adds in one burst.
     #[inline(never)]
-    pub(super) fn grow_window_if_used(&mut self, env: &Env<'_>) {
+    pub(super) fn look_at_window(&mut self, env: &Env<'_>) {
+        let limit = self.cold.rcv_limit;
+        let buffers = &mut self.cold.buffers;
+        if buffers.rcv_plain < buffers.rcv_target {
+            let step = buffers.rcv_plain / STEPS;
+            buffers.rcv_plain = (buffers.rcv_plain + step).min(buffers.rcv_target);
+        }
+        if self.hot.rcv_nxt.bytes_since(buffers.measured_from) < limit / 2 {
+            self.align_window();
+            self.look_later();
+            return;
+        }
         let rtt_us = self.hot.rtt.srtt_us.max(LEAST_RTT_US);
-        let took = env.now.nanos_since(self.cold.buffers.measured_since);
-        let fast = took < u64::from(rtt_us) * 750;
-        let read = self.hot.rcv_held / 2 <= self.cold.rcv_limit / 4;
+        let took = micros(env.now).wrapping_sub(buffers.measured_since);
+        let fast = took < rtt_us - rtt_us / 4;
+        let read = self.hot.rcv_held / 2 <= limit / 4;
         if fast && read && !env.scarce() {
-            let buffers = &mut self.cold.buffers;
             let most = buffers.rcv_most.min(share_of(env.pool));
-            let target = buffers.rcv_target;
-            buffers.rcv_target = target.saturating_mul(2).min(most).max(target);
+            let wanted = buffers.rcv_plain.saturating_mul(2).min(most);
+            buffers.rcv_target = wanted.max(buffers.rcv_plain);
         }
         self.measure_delivery(env.now);
     }
@@ -109,7 +139,7 @@ impl Tcb<'_> {
         let mss = u32::from(self.hot.rcv_mss).max(1);
         let shift = u32::from(self.hot.rcv_scale);
         let unit = mss << shift.saturating_sub(mss.trailing_zeros());
-        let target = self.cold.buffers.rcv_target;
+        let target = self.cold.buffers.rcv_plain;
         self.cold.rcv_limit = if target < unit.max(8 * mss) {
             target
         } else {

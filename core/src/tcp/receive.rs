@@ -236,8 +236,8 @@ impl Tcb<'_> {
         let unacked = self.hot.rcv_nxt.bytes_since(self.hot.last_ack_sent);
         if unacked >= 2 * u32::from(self.hot.rcv_mss) {
             self.ack_now();
-            if self.is_delivery_measured() {
-                self.again().grow_window_if_used(env);
+            if self.is_window_due() {
+                self.again().look_at_window(env);
             }
         } else if self.cold.quick_acks > 0 && !push {
             self.cold.quick_acks -= 1;
