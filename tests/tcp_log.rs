@@ -107,7 +107,7 @@ fn the_log_tells_what_happened_and_changes_nothing() {
     for event in &events {
         writeln!(text, "{event}").unwrap();
     }
-    let path = format!("{}/tcp.log", env!("CARGO_TARGET_TMPDIR"));
+    let path = format!("{}/one per cent lost.log", env!("CARGO_TARGET_TMPDIR"));
     std::fs::write(&path, text).unwrap();
     println!(
         "{} events; draw them by: pollwire-perf plot {path}",

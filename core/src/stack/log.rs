@@ -14,7 +14,7 @@ use pollwire_rings::{Instant, TxBurst, TxPacket};
 use super::Stack;
 use crate::tcp::segment::Segment;
 use crate::tcp::seq::SeqNum;
-use crate::tcp::tcb::Tcb;
+use crate::tcp::tcb::{Tcb, flag};
 use crate::wire::tcp::{ACK, FIN, SYN};
 use crate::{FlowId, Misuse};
 
@@ -122,6 +122,7 @@ pub(super) struct Before {
     cwnd: u32,
     ssthresh: u32,
     snd_nxt: SeqNum,
+    backoff: u8,
 }
 
 impl Before {
@@ -130,6 +131,7 @@ impl Before {
             cwnd: tcb.hot.cwnd,
             ssthresh: tcb.cold.ssthresh,
             snd_nxt: tcb.hot.snd_nxt,
+            backoff: tcb.hot.rtt.backoff,
         }
     }
 }
@@ -286,12 +288,17 @@ impl Stack {
         self.log_window(now, index, was);
     }
 
-    /// Notes that the flow's timer fired.
+    /// Notes that the flow's timer fired, unless it only put itself off or sent
+    /// a delayed ACK.
     #[cold]
     pub(super) fn log_timer(&mut self, now: Instant, index: u32, was: Before) {
         let Some(tcb) = self.tcp.tcb(index) else {
             return;
         };
+        let probes = tcb.hot.has(flag::SEND_PROBE | flag::WINDOW_PROBE);
+        if !probes && tcb.hot.rtt.backoff == was.backoff {
+            return;
+        }
         let event = TcpEvent {
             kind: TcpEventKind::Timer,
             seq: relative(tcb.hot.snd_una, tcb.cold.iss),

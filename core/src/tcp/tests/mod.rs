@@ -18,5 +18,6 @@ mod rack;
 mod recovery;
 mod robust;
 mod script;
+mod states;
 mod time_wait;
 mod timers;

@@ -50,7 +50,10 @@ fn main() -> ExitCode {
 fn plot(path: &std::path::Path) -> ExitCode {
     let drawn = std::fs::read_to_string(path)
         .map_err(|error| error.to_string())
-        .and_then(|text| plot::draw(&text, &path.display().to_string()));
+        .and_then(|text| {
+            let title = path.file_stem().unwrap_or_default();
+            plot::draw(&text, &title.to_string_lossy())
+        });
     match drawn {
         Ok(svg) => {
             print!("{svg}");

@@ -194,20 +194,16 @@ fn sequence(out: &mut String, time: &Axis, events: &[Event]) {
     };
     frame(out, time, &axis, "sequence number, bytes");
     let (mut acked, mut offered) = (Vec::new(), Vec::new());
+    // Above all else: they are few, and what people look for.
+    let mut again = String::new();
     for event in events {
         let x = time.at(event.at);
         match event.kind {
-            Kind::Sent | Kind::SentAgain if event.len > 0.0 => {
-                let colour = if event.kind == Kind::Sent {
-                    SENT
-                } else {
-                    AGAIN
-                };
-                let (from, to) = (axis.at(event.seq), axis.at(event.seq + event.len));
-                let _ = writeln!(
-                    out,
-                    r#"<path d="M{x:.2} {from:.2}V{to:.2}" stroke="{colour}" stroke-width="1.6"/>"#
-                );
+            Kind::Sent if event.len > 0.0 => {
+                segment(out, x, &axis, event, SENT, 1.6);
+            }
+            Kind::SentAgain if event.len > 0.0 => {
+                segment(&mut again, x, &axis, event, AGAIN, 3.0);
             }
             Kind::Acknowledged => {
                 acked.push((x, axis.at(event.seq)));
@@ -226,6 +222,17 @@ fn sequence(out: &mut String, time: &Axis, events: &[Event]) {
     }
     steps(out, &offered, OFFERED);
     steps(out, &acked, ACKED);
+    out.push_str(&again);
+}
+
+/// A segment as a vertical stroke, long enough to be seen.
+fn segment(out: &mut String, x: f64, axis: &Axis, event: &Event, colour: &str, width: f64) {
+    let (from, to) = (axis.at(event.seq), axis.at(event.seq + event.len));
+    let to = to.min(from - 1.5 * width);
+    let _ = writeln!(
+        out,
+        r#"<path d="M{x:.2} {from:.2}V{to:.2}" stroke="{colour}" stroke-width="{width}"/>"#
+    );
 }
 
 fn window(out: &mut String, time: &Axis, events: &[Event]) {
