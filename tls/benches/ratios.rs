@@ -8,11 +8,6 @@
 //! 1500, checksums in software. Ratios mean something on any machine, the rest on
 //! this one only. Each figure is the best of many short runs.
 #![forbid(unsafe_code)]
-#![allow(
-    missing_docs,
-    unreachable_pub,
-    reason = "a program of one file, with the tests' hosts"
-)]
 
 #[path = "../tests/common/mod.rs"]
 mod common;

@@ -1,5 +1,5 @@
 //! Two hosts on one wire, in virtual time, and certificates.
-#![allow(dead_code, reason = "each test binary uses a part")]
+#![expect(dead_code, reason = "each test binary uses a part")]
 
 pub(crate) mod pki;
 
