@@ -245,6 +245,10 @@ impl Stack {
             {
                 self.on_cookie(now, key, listener, seg, frame)
             }
+            // RFC 9293, 3.10.7.2, LISTEN, with neither RST, ACK nor SYN: "This
+            // should not be reached. Drop the segment and return." So goes SYN
+            // with FIN, which no peer means.
+            Some(_) if !seg.has(ACK) => Err(DropReason::TcpNoAck),
             _ => {
                 self.refuse(now, key, seg);
                 Err(if listener.is_some() {

@@ -220,3 +220,16 @@ fn closing_a_listener_ends_its_handshakes() {
     s.skip();
     s.finish();
 }
+
+#[test]
+fn rfc9293_3_10_7_2_a_listener_drops_what_has_neither_syn_nor_ack() {
+    let mut s = Script::new();
+    s.listen(TcpOptions::DEFAULT);
+    s.inject(seg().fin().no_ack());
+    s.inject(seg().no_ack().data(b"x"));
+    s.inject(seg().syn().fin().no_ack());
+    s.expect_quiet();
+    s.inject(seg().fin().ack(7));
+    assert_eq!(s.next().flags, RST);
+    s.finish();
+}
