@@ -279,7 +279,7 @@ impl Tcb<'_> {
         Stop::Done
     }
 
-    fn bare_options(&self, env: &Env<'_>, fields: &HeaderFields) -> OptionBytes {
+    fn bare_options(&mut self, env: &Env<'_>, fields: &HeaderFields) -> OptionBytes {
         if fields.flags & SYN != 0 {
             return self.syn_options(env, fields);
         }

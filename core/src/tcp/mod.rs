@@ -10,7 +10,7 @@
 //! | [`ack`], [`recovery`], [`congestion`], [`ecn`], [`rtt`] | acknowledgements, loss, rate, timeouts |
 //! | [`buffers`] | how large buffers and windows may become |
 //! | [`dsack`] | reports of duplicates that arrived |
-//! | [`receive`] | data in order and out of order, the receive window |
+//! | [`receive`], [`blocks`] | data in order and out of order, the receive window, SACK blocks |
 //! | [`stream`] | runs of plain segments: the fast path out |
 //! | [`output`], [`emit`], [`header`], [`template`] | what a connection sends, and how it leaves |
 //! | [`path_mtu`] | the segment size that the path carries |
@@ -25,6 +25,7 @@
 
 pub(crate) mod ack;
 mod api;
+pub(crate) mod blocks;
 mod buffers;
 pub(crate) mod challenge;
 pub(crate) mod congestion;

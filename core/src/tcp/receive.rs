@@ -141,7 +141,7 @@ impl Tcb<'_> {
             seq += covered;
         }
         if frame.is_empty() {
-            self.cold.last_out_of_order = first;
+            self.note_arrival(env, first, None);
             return Err(DropReason::TcpDuplicate);
         }
         let end = seq + u32::try_from(frame.len()).unwrap_or(0);
@@ -160,7 +160,7 @@ impl Tcb<'_> {
             .insert_after(&mut self.cold.out_of_order, after, id);
         self.hot.rcv_held = self.hot.rcv_held.saturating_add(cost);
         self.cold.out_of_order_count += 1;
-        self.cold.last_out_of_order = seq;
+        self.note_arrival(env, seq, after);
         self.hot.set(flag::OUT_OF_ORDER);
         env.counters.inc(Counter::TcpOutOfOrder);
         Ok(())
@@ -300,43 +300,5 @@ impl Tcb<'_> {
         let edge = self.hot.rcv_nxt + self.free_space(env.scarce());
         let gain = edge.bytes_since(self.hot.rcv_adv);
         gain >= (2 * u32::from(self.hot.rcv_mss)).min(half)
-    }
-
-    /// The SACK blocks to send, newest first (RFC 2018, 4): at most `most`.
-    pub(crate) fn sack_blocks(
-        &self,
-        env: &Env<'_>,
-        most: usize,
-    ) -> arrayvec::ArrayVec<(u32, u32), 4> {
-        let mut blocks = arrayvec::ArrayVec::<(u32, u32), 4>::new();
-        let mut run: Option<(SeqNum, SeqNum)> = None;
-        let mut at = self.cold.out_of_order.head;
-        loop {
-            let node = at.and_then(|id| env.nodes.get(id));
-            match (node, run) {
-                (Some(node), Some((left, right))) if node.seq == right => {
-                    run = Some((left, node.end()));
-                }
-                (node, done) => {
-                    if let Some((left, right)) = done {
-                        let newest = left.at_or_before(self.cold.last_out_of_order)
-                            && right.after(self.cold.last_out_of_order);
-                        let block = (left.raw(), right.raw());
-                        if newest {
-                            blocks.truncate(most.saturating_sub(1));
-                            blocks.insert(0, block);
-                        } else if blocks.len() < most.min(blocks.capacity()) {
-                            blocks.push(block);
-                        }
-                    }
-                    run = node.map(|node| (node.seq, node.end()));
-                }
-            }
-            let Some(node) = node else { break };
-            at = node.next;
-        }
-        blocks.truncate(most);
-        self.add_report(&mut blocks, most);
-        blocks
     }
 }

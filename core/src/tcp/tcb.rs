@@ -8,6 +8,7 @@ use core::task::Waker;
 
 use pollwire_rings::Instant;
 
+use super::blocks::Arrivals;
 use super::buffers::Buffers;
 use super::congestion::Congestion;
 use super::dsack::Duplicate;
@@ -365,8 +366,8 @@ pub(crate) struct Cold {
     pub(crate) initial_window: u8,
     /// Segments received out of order and queued.
     pub(crate) out_of_order_count: u16,
-    /// Most recent out-of-order segment: its block leads the SACK option.
-    pub(crate) last_out_of_order: SeqNum,
+    /// The last segments out of order: their blocks lead the SACK option.
+    pub(crate) arrivals: Arrivals,
     pub(crate) duplicate: Duplicate,
     /// Next on the list of closed slots (index + 1).
     pub(crate) next_free: u32,
@@ -410,7 +411,7 @@ impl Cold {
         quick_acks: 0,
         initial_window: 0,
         out_of_order_count: 0,
-        last_out_of_order: SeqNum::new(0),
+        arrivals: [SeqNum::new(0); 4],
         duplicate: Duplicate::EMPTY,
         next_free: 0,
     };

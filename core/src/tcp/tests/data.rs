@@ -279,3 +279,27 @@ fn a_burst_is_acknowledged_once() {
     assert_eq!((sent[0].flags, sent[0].ack), (ACK, PEER_ISS + 4001));
     s.finish();
 }
+
+#[test]
+fn rfc2018_4_the_blocks_reported_last_come_first() {
+    let mut s = Script::accepted(TcpOptions::DEFAULT, seg().mss(1000).sack_ok());
+    let mut arrive = |seq: u32, blocks: &[(u32, u32)]| {
+        s.inject(seg().seq(seq).ack(1).data(&[1; 100]));
+        s.expect(seg().seq(1).ack(1).sack(blocks));
+    };
+    arrive(201, &[(201, 301)]);
+    arrive(601, &[(601, 701), (201, 301)]);
+    arrive(401, &[(401, 501), (601, 701), (201, 301)]);
+    arrive(801, &[(801, 901), (401, 501), (601, 701), (201, 301)]);
+    // One more than the option holds: the oldest is left out.
+    arrive(1001, &[(1001, 1101), (801, 901), (401, 501), (601, 701)]);
+    // Two stretches grow together.
+    arrive(501, &[(401, 701), (1001, 1101), (801, 901), (201, 301)]);
+    arrive(301, &[(201, 701), (1001, 1101), (801, 901)]);
+    arrive(901, &[(801, 1101), (201, 701)]);
+    s.inject(seg().seq(1).ack(1).data(&[1; 200]));
+    s.expect(seg().seq(1).ack(701).sack(&[(801, 1101)]));
+    s.read();
+    s.skip();
+    s.finish();
+}
