@@ -142,7 +142,9 @@ fn send(stack: &mut Stack, flow: FlowId, bytes: &[u8]) {
 
 fn expect(stack: &mut Stack, flow: FlowId, bytes: &[u8]) {
     let mut got = [0; 64];
-    let count = stack.tcp_try_read(flow, &mut got).unwrap();
+    let count = stack
+        .tcp_try_read(flow, &mut got)
+        .unwrap_or_else(|error| panic!("{error}: {}", stack.counters()));
     assert_eq!(&got[..count], bytes);
 }
 

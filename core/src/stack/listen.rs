@@ -8,6 +8,7 @@ use crate::tcp::SynCookies;
 use crate::tcp::cookie;
 use crate::tcp::half_open::{self, HalfOpen, STEPS, Step};
 use crate::tcp::header::{self, HeaderFields};
+use crate::tcp::listen::Listener;
 use crate::tcp::open::{self, Offer};
 use crate::tcp::rtt::Rtt;
 use crate::tcp::segment::{MIN_HEADER, Segment};
@@ -15,6 +16,10 @@ use crate::tcp::seq::SeqNum;
 use crate::tcp::tcb::{Tcb, TcpState};
 use crate::wire::tcp::{ACK, ECE, SYN};
 use crate::{Counter, DropReason, FlowKey};
+
+/// Retransmissions of a SYN-ACK while handshakes crowd: whoever forges SYNs must
+/// not have his victims sent many answers to each, nor fill the queue for long.
+const CROWDED_RETRIES: u8 = 1;
 
 impl Stack {
     /// RFC 9293, 3.10.7.2, third: check for a SYN. `least`: the first sequence
@@ -328,13 +333,14 @@ impl Stack {
     pub(super) fn expire_handshakes(&mut self, now: Instant) {
         for step in 0..STEPS {
             while let Some(index) = self.tcp.handshakes.front(step) {
+                let crowded = self.is_crowded(index);
                 let Some(record) = self.tcp.handshakes.get_mut(index) else {
                     break;
                 };
                 if record.nanos_left(now) > 0 {
                     break;
                 }
-                if !record.back_off(now) {
+                if !record.back_off(now) || (crowded && record.tries() > CROWDED_RETRIES) {
                     self.forget_handshake(index);
                     continue;
                 }
@@ -345,6 +351,15 @@ impl Stack {
                 self.answer_again(now, index, &record);
             }
         }
+    }
+
+    /// Whether most of the room for handshakes at its listener is taken, or of
+    /// that of all.
+    fn is_crowded(&self, index: u32) -> bool {
+        let name = self.tcp.handshakes.name(index);
+        let owner = name.map(|name| usize::from(half_open::listener_of(&name)));
+        let owner = owner.and_then(|owner| self.tcp.listeners.get(owner));
+        owner.is_none_or(Listener::is_crowded) || self.tcp.handshakes.is_crowded()
     }
 
     fn answer_again(&mut self, now: Instant, index: u32, record: &HalfOpen) {

@@ -144,6 +144,11 @@ impl Listener {
         self.half_open >= self.options.syn_queue
     }
 
+    /// Whether more than half of the handshakes are under way that may be.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.half_open > self.options.syn_queue / 2
+    }
+
     /// Whether no further connection may wait to be accepted.
     pub(crate) fn accept_queue_is_full(&self) -> bool {
         self.accepted.len() >= self.options.backlog

@@ -35,7 +35,7 @@ impl Tcb<'_> {
             return self.send_syn(env, sink);
         }
         if !self.hot.state.is_synchronized() {
-            return Stop::Done;
+            return self.send_ack_before_open(env, sink);
         }
         if self.hot.lost > 0 || self.hot.has(flag::UNUSUAL_OUTPUT) {
             let stop = self.send_unusual(env, sink);
@@ -242,6 +242,17 @@ impl Tcb<'_> {
             self.arm_rtx(env);
         }
         stop
+    }
+
+    /// In SYN-RECEIVED there may be a challenge to answer (RFC 5961).
+    #[cold]
+    fn send_ack_before_open(&mut self, env: &mut Env<'_>, sink: &mut Sink<'_>) -> Stop {
+        let due = self.hot.state == TcpState::SynReceived && self.hot.has(flag::ACK_NOW);
+        if due {
+            self.send_ack(env, sink)
+        } else {
+            Stop::Done
+        }
     }
 
     pub(super) fn send_ack(&mut self, env: &mut Env<'_>, sink: &mut Sink<'_>) -> Stop {

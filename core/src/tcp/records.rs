@@ -82,6 +82,11 @@ impl<T: Copy + 'static, const QUEUES: usize> Records<T, QUEUES> {
         self.len() == self.records.len()
     }
 
+    /// Whether more than half of the records are in use.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.len() > self.records.len() / 2
+    }
+
     pub(crate) fn find(&self, name: &Name) -> Option<u32> {
         if self.len == 0 {
             return None;

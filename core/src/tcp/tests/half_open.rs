@@ -5,6 +5,8 @@ use super::script::{Script, seg};
 use crate::wire::tcp::{ACK, RST, SYN};
 use std::vec::Vec;
 
+use proptest::prelude::*;
+
 use crate::{DropReason, Error, ListenOptions, SynCookies, TcpOptions, TcpState};
 
 /// A listener with room for `backlog` connections and `syn_queue` handshakes.
@@ -235,6 +237,90 @@ fn rfc7323_5_3_old_timestamps_do_not_complete_it() {
     s.inject(seg().seq(1).ack(1).ts(101, echo));
     s.flow = Some(s.stack.tcp_try_accept(s.listener.unwrap()).unwrap());
     s.finish();
+}
+
+#[test]
+fn rfc4987_forged_syns_are_answered_twice_at_the_most() {
+    let mut s = listening(4, 8);
+    for port in 0..8 {
+        s.peer_port(1000 + port);
+        s.inject(seg().syn().no_ack());
+    }
+    assert_eq!(s.all_sent().len(), 8);
+    s.advance(1_100);
+    // All once more; of the second retransmission only so many as leave half of
+    // the queue free.
+    assert_eq!(s.all_sent().len(), 8);
+    s.advance(2_100);
+    let again = s.all_sent().len();
+    assert_eq!((again, s.stack.handshakes()), (4, 4));
+    s.advance(70_000);
+    assert_eq!(s.stack.handshakes(), 0);
+    s.skip();
+    s.finish();
+}
+
+/// A segment of no good sense: ports, flags, numbers near those that matter.
+type Odd = (u16, u8, u8, u8, Option<u8>, u8);
+
+fn inject_odd(s: &mut Script, odd: Odd) {
+    let (port, flags, seq, ack, time, then) = odd;
+    s.peer_port(40_000 + port);
+    let segment = seg()
+        .seq(u32::from(seq))
+        .ack(u32::from(ack))
+        .flags(flags)
+        .data(&[1; 3][..usize::from(seq % 4)]);
+    s.inject(match time {
+        Some(time) => segment.ts(u32::from(time), u32::from(ack)),
+        None => segment,
+    });
+    // What it answers tells the next one where it stands.
+    if let Some(answer) = s.all_sent().pop()
+        && answer.flags & SYN != 0
+    {
+        s.iss = answer.seq;
+    }
+    match then {
+        0 => s.advance(500),
+        1 => s.advance(5_000),
+        2 => {
+            if let Ok(flow) = s.stack.tcp_try_accept(s.listener.unwrap()) {
+                s.stack.tcp_close(flow);
+                s.run();
+            }
+        }
+        _ => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Whatever comes, in SYN-RECEIVED, in TIME-WAIT and as cookies: the bounds
+    /// hold, and in the end nothing is left.
+    #[test]
+    fn odd_segments_leave_nothing_behind(
+        odd in prop::collection::vec(
+            (0..3_u16, any::<u8>(), 0..4_u8, 0..3_u8, prop::option::of(0..5_u8), 0..8_u8),
+            0..80,
+        ),
+        cookies in any::<bool>(),
+    ) {
+        let mut s = Script::new();
+        s.listen_with(ListenOptions {
+            backlog: 2,
+            syn_queue: 2,
+            syn_cookies: if cookies { SynCookies::WhenFull } else { SynCookies::Off },
+            ..ListenOptions::DEFAULT
+        });
+        for odd in odd {
+            inject_odd(&mut s, odd);
+            prop_assert!(s.stack.handshakes() <= 2 && s.stack.flows_in_use() <= 16);
+        }
+        s.skip();
+        s.finish();
+    }
 }
 
 #[test]

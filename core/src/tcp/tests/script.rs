@@ -69,6 +69,10 @@ impl Seg {
             ..self
         }
     }
+    /// These flags and no others.
+    pub(super) fn flags(self, flags: u8) -> Self {
+        Self { flags, ..self }
+    }
     pub(super) fn syn(self) -> Self {
         Self {
             flags: self.flags | SYN,
