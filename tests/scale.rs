@@ -3,6 +3,7 @@
 //! Everything runs in virtual time, and in memory of a size fixed at the start.
 
 use core::net::SocketAddr;
+use std::collections::HashMap;
 
 use pollwire::rings::memory::{self, MemoryDevice, Wire};
 use pollwire::rings::{Caps, NetDevice, RxBurst, RxMeta, TxBurst};
@@ -238,9 +239,17 @@ fn a_hundred_thousand_at_once_and_each_passes_data() {
         let port = flows.len() / BATCH % PORTS;
         let clients: Vec<FlowId> = (0..BATCH).map(|_| world.connect(port)).collect();
         world.settle();
+        // Nobody promises that they are accepted in the order of their SYNs.
+        let mut ends = HashMap::new();
         for client in clients {
-            flows.push((client, world.accept(port).unwrap()));
+            let local = world.client.stack.tcp_local_addr(client).unwrap();
+            ends.insert(local, client);
         }
+        while let Ok(server) = world.accept(port) {
+            let peer = world.server.stack.tcp_peer_addr(server).unwrap();
+            flows.push((ends.remove(&peer).unwrap(), server));
+        }
+        assert!(ends.is_empty());
         world.advance(10);
     }
     println!("{FLOWS} opened in {:?}", begun.elapsed());
