@@ -97,6 +97,15 @@ impl FlowKey {
         }
     }
 
+    /// Whether it is the IPv6 flow between these addresses; `ports` as they
+    /// stand in a segment of the peer's: source, then destination.
+    #[inline]
+    pub(crate) fn is_between(&self, local: &[u8; 16], remote: &[u8; 16], ports: u32) -> bool {
+        self.ports == ports
+            && self.remote == words_of(IpAddr::from(*remote))
+            && self.local == words_of(IpAddr::from(*local))
+    }
+
     /// This host's end.
     #[inline]
     #[must_use]

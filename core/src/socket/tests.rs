@@ -4,4 +4,5 @@ mod life;
 mod traits;
 mod transfer;
 mod udp;
+mod v6;
 pub(crate) mod world;

@@ -61,6 +61,9 @@ impl Stack {
     /// Takes a packet that no short way is made for.
     #[inline(never)]
     fn input_odd(&mut self, now: Instant, piece: RxFrame, pieces: &mut RxDrain<'_>) {
+        let Some(piece) = self.input_expected_v6(now, piece, pieces) else {
+            return;
+        };
         self.chores_changed();
         self.counters
             .add(Counter::BytesIn, piece.frame.len() as u64);

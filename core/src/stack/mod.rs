@@ -5,6 +5,7 @@
 //! clock, a device or a random source of the host's.
 
 mod expected;
+mod expected6;
 mod input;
 mod input6;
 mod listen;

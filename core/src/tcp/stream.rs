@@ -19,7 +19,7 @@ use crate::Counter;
 use crate::wire::tcp::{ACK, PSH};
 
 /// Any of these, and the run is not plain.
-const UNUSUAL: u32 = flag::SEND_SYN
+pub(super) const UNUSUAL: u32 = flag::SEND_SYN
     | flag::FIN_QUEUED
     | flag::RECOVERY
     | flag::UNORDERED_ACKS
@@ -78,10 +78,10 @@ impl<const N: usize> Run<N> {
 }
 
 /// A segment that may go out now.
-struct Next {
-    id: NodeId,
-    len: u32,
-    last: bool,
+pub(super) struct Next {
+    pub(super) id: NodeId,
+    pub(super) len: u32,
+    pub(super) last: bool,
 }
 
 impl Tcb<'_> {
@@ -95,7 +95,7 @@ impl Tcb<'_> {
             && !sink.caps.tso4
             && self.key.is_v4();
         if !usual {
-            return Stop::Done;
+            return self.send_plain_v6(env, sink);
         }
         let Some(first) = self.next_plain(env) else {
             return Stop::Done;
@@ -154,7 +154,7 @@ impl Tcb<'_> {
     }
 
     #[inline]
-    fn next_plain(&self, env: &Env<'_>) -> Option<Next> {
+    pub(super) fn next_plain(&self, env: &Env<'_>) -> Option<Next> {
         let id = self.hot.unsent?;
         let node = env.nodes.get(id)?;
         let (len, mss) = (node.len, u32::from(self.hot.mss));
