@@ -95,6 +95,48 @@ const CHECKS: &[Check] = &[
     },
 ];
 
+/// With the host's `openssl`, where there is one. hvt guests run without AVX, so
+/// ring takes other code than on Linux.
+const TLS: Check = Check {
+    name: "TLS to Linux over the ring",
+    commands: "timeout 200 tender --mem=64 --net:service=tap0 /services.hvt \
+               --ipv4=10.0.0.2/24 --guest.log=debug & sleep 5; ping -c 1 10.0.0.2; \
+               date -s 2026-06-01; export OPENSSL_CONF=/dev/null; \
+               for version in -tls1_3 -tls1_2; do \
+               (printf 'GET / HTTP/1.1\\r\\nConnection: close\\r\\n\\r\\n'; sleep 10) | \
+               timeout 60 /openssl s_client -connect 10.0.0.2:443 -CAfile /cert.pem \
+               -verify_return_error -quiet $version; echo openssl $version $?; done; \
+               kill %1; wait",
+    says: &[
+        "services::tls: TLS 1.3, ",
+        "openssl -tls1_3 0",
+        "services::tls: TLS 1.2, ",
+        "This page came from a unikernel",
+        "openssl -tls1_2 0",
+    ],
+};
+
+/// The certificate that the image shows.
+const CERTIFICATE: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../unikernels/services/tls/cert.pem"
+);
+
+/// Adds what the check of TLS needs, and the check.
+fn add_tls(emulator: &mut Emulator, checks: &mut Vec<&Check>) {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let openssl = std::env::split_paths(&path)
+        .map(|directory| directory.join("openssl"))
+        .find(|file| file.is_file());
+    let Some(openssl) = openssl else {
+        println!("skipped: {}: openssl is not installed", TLS.name);
+        return;
+    };
+    emulator.add_program(&openssl.to_string_lossy(), "/openssl");
+    emulator.add_file(Path::new(CERTIFICATE), "/cert.pem");
+    checks.push(&TLS);
+}
+
 #[test]
 fn hvt_on_emulated_hardware() {
     let mut emulator = match Emulator::find() {
@@ -108,8 +150,10 @@ fn hvt_on_emulated_hardware() {
     emulator.add_file(&hvt_image("hello"), "/hello.hvt");
     emulator.add_file(&hvt_image("mirror"), "/mirror.hvt");
     emulator.add_file(&hvt_image("services"), "/services.hvt");
+    let mut checks: Vec<&Check> = CHECKS.iter().collect();
+    add_tls(&mut emulator, &mut checks);
     let mut script = String::new();
-    for (index, check) in CHECKS.iter().enumerate() {
+    for (index, check) in checks.iter().enumerate() {
         let commands = check.commands.replace("RING", RING);
         script.push_str(&format!(
             "echo BEGIN {index}\n{{ {commands}; }} 2>&1\necho END {index}\n"
@@ -117,7 +161,7 @@ fn hvt_on_emulated_hardware() {
     }
     let output = emulator.run(&script);
     let mut failed = Vec::new();
-    for (index, check) in CHECKS.iter().enumerate() {
+    for (index, check) in checks.iter().enumerate() {
         let part = part(&output, index);
         for says in check.says {
             if !part.contains(says) {
