@@ -12,6 +12,8 @@
 
 #[path = "e2e/checks.rs"]
 mod checks;
+#[path = "e2e/dns.rs"]
+mod dns;
 #[path = "e2e/host.rs"]
 mod host;
 #[path = "e2e/http.rs"]

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use hickory_proto::rr::Name;
+use pollwire_core::Net;
 
 use crate::{Hosts, Nameserver};
 
@@ -93,6 +94,21 @@ impl Default for CacheLimits {
 }
 
 impl Config {
+    /// Asks the servers that DHCP or routers (RFC 8106) have told the stack of
+    /// by now, and completes names with the domains that came with them.
+    #[must_use]
+    pub fn announced(net: Net<'_>) -> Self {
+        net.with_stack(|stack| {
+            let servers = stack.dns_servers().map(Nameserver::udp);
+            let mut config = Self::new(servers);
+            let domains = stack.search_domains();
+            config.search = domains
+                .filter_map(|name| Name::from_ascii(name).ok())
+                .collect();
+            config
+        })
+    }
+
     /// Asks `servers`; no search list, no static hosts, ten seconds per lookup.
     #[must_use]
     pub fn new(servers: impl IntoIterator<Item = Nameserver>) -> Self {

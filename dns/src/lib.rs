@@ -23,6 +23,8 @@ pub use answer::{Answer, Source};
 pub use config::{CacheLimits, Config};
 pub use counters::{Counter, Counters};
 pub use error::DnsError;
+#[cfg(feature = "tls")]
+pub use front::TlsTrust;
 pub use front::{Addresses, IpStream, Resolver};
 pub use hickory_proto::op::ResponseCode;
 pub use hickory_proto::rr::{Name, RData, Record, RecordType, rdata};

@@ -42,6 +42,7 @@ mod abi;
 mod boot;
 mod clock;
 mod console;
+mod critical;
 mod device;
 mod entropy;
 mod exit;

@@ -362,5 +362,8 @@ where
     }
 }
 
+#[cfg(feature = "tls")]
+mod tls;
+
 #[cfg(test)]
 mod tests;

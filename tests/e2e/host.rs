@@ -279,7 +279,8 @@ pub(crate) fn build() {
             "xtask image services --abi spt",
             "xtask image services --abi hvt",
             "xtask image echo --abi spt",
-            "build --quiet --release --example services",
+            "xtask image resolve --abi spt",
+            "build --quiet --release --example services --example resolve",
         ] {
             let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
                 .args(arguments.split(' '))

@@ -11,6 +11,7 @@ use core::task::{Context, Poll, Waker};
 use hickory_proto::rr::{Name, RecordType};
 use pollwire_core::{Error, Instant, JoinHandle, Misuse, Net, UdpSocket};
 
+use super::Clients;
 use super::link::Link;
 use crate::machine::{ExchangeId, Output, QueryId, StreamId};
 use crate::{Answer, DnsError, Machine};
@@ -23,6 +24,7 @@ pub(super) struct Owner<'n> {
 /// What its tasks share.
 pub(super) struct Driver<'n> {
     net: Net<'n>,
+    clients: Option<Clients>,
     machine: RefCell<Machine>,
     sockets: RefCell<BTreeMap<ExchangeId, Socket<'n>>>,
     links: RefCell<BTreeMap<StreamId, Link<'n>>>,
@@ -41,9 +43,10 @@ struct Timer<'n> {
 }
 
 impl<'n> Owner<'n> {
-    pub(super) fn new(net: Net<'n>, machine: Machine) -> Self {
+    pub(super) fn new(net: Net<'n>, machine: Machine, clients: Option<Clients>) -> Self {
         let driver = Driver {
             net,
+            clients,
             machine: RefCell::new(machine),
             sockets: RefCell::default(),
             links: RefCell::default(),
@@ -86,6 +89,10 @@ impl Drop for Owner<'_> {
 impl<'n> Driver<'n> {
     pub(super) fn net(&self) -> Net<'n> {
         self.net
+    }
+
+    pub(super) fn clients(&self) -> Option<&Clients> {
+        self.clients.as_ref()
     }
 
     /// Borrows the machine for one call, in which nothing else runs.

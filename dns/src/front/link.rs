@@ -7,7 +7,7 @@ use core::cell::{Cell, RefCell};
 use core::future::poll_fn;
 use core::task::{Poll, Waker};
 
-use pollwire_core::{Either, Error, JoinHandle, Net, TcpFlow, TcpOptions, select};
+use pollwire_core::{Either, JoinHandle, TcpFlow, TcpOptions, select};
 
 use super::driver::Driver;
 use crate::machine::StreamId;
@@ -82,7 +82,7 @@ async fn serve<'n>(
     outgoing: Rc<Outgoing>,
 ) {
     // Why it ended does not matter: whoever waits asks elsewhere.
-    if let Ok(flow) = connect(driver.net(), &server).await {
+    if let Ok(flow) = connect(&driver, &server).await {
         let now = driver.net().now();
         driver.with(|machine| machine.on_connected(now, stream));
         driver.pump();
@@ -91,16 +91,58 @@ async fn serve<'n>(
     driver.link_lost(stream);
 }
 
-async fn connect<'n>(net: Net<'n>, server: &Nameserver) -> Result<TcpFlow<'n>, Error> {
-    match server.transport {
-        Transport::Udp | Transport::Tcp => {
-            let options = TcpOptions {
-                recv_buffer: RECEIVE_BUFFER,
-                ..TcpOptions::DEFAULT.nodelay()
-            };
-            TcpFlow::connect_with(net, server.address, options).await
+/// An open connection of either kind. Why one fails does not matter here.
+enum Flow<'n> {
+    Tcp(TcpFlow<'n>),
+    #[cfg(feature = "tls")]
+    Tls(alloc::boxed::Box<pollwire_tls::TlsFlow<'n>>),
+}
+
+/// The connection is over.
+struct Broken;
+
+impl Flow<'_> {
+    async fn read(&self, buffer: &mut [u8]) -> Result<usize, Broken> {
+        match self {
+            Self::Tcp(flow) => flow.read(buffer).await.map_err(|_| Broken),
+            #[cfg(feature = "tls")]
+            Self::Tls(flow) => flow.read(buffer).await.map_err(|_| Broken),
         }
-        Transport::Tls(_) => Err(pollwire_core::ConnError::Refused.into()),
+    }
+
+    async fn write_all(&self, bytes: &[u8]) -> Result<(), Broken> {
+        match self {
+            Self::Tcp(flow) => flow.write_all(bytes).await.map_err(|_| Broken),
+            #[cfg(feature = "tls")]
+            Self::Tls(flow) => flow.write_all(bytes).await.map_err(|_| Broken),
+        }
+    }
+}
+
+async fn connect<'n>(driver: &Driver<'n>, server: &Nameserver) -> Result<Flow<'n>, Broken> {
+    let options = TcpOptions {
+        recv_buffer: RECEIVE_BUFFER,
+        ..TcpOptions::DEFAULT.nodelay()
+    };
+    match &server.transport {
+        Transport::Udp | Transport::Tcp => {
+            let flow = TcpFlow::connect_with(driver.net(), server.address, options).await;
+            flow.map(Flow::Tcp).map_err(|_| Broken)
+        }
+        #[cfg(feature = "tls")]
+        Transport::Tls(tls) => {
+            let clients = driver.clients().ok_or(Broken)?;
+            let flow = TcpFlow::connect_with(driver.net(), server.address, options).await;
+            let flow = flow.map_err(|_| Broken)?;
+            let flow = clients.handshake(flow, server, tls).await;
+            flow.map(|flow| Flow::Tls(alloc::boxed::Box::new(flow)))
+                .map_err(|_| Broken)
+        }
+        #[cfg(not(feature = "tls"))]
+        Transport::Tls(_) => match driver.clients() {
+            None => Err(Broken),
+            Some(never) => match *never {},
+        },
     }
 }
 
@@ -108,9 +150,9 @@ async fn connect<'n>(net: Net<'n>, server: &Nameserver) -> Result<TcpFlow<'n>, E
 async fn exchange(
     driver: &Rc<Driver<'_>>,
     stream: StreamId,
-    flow: &TcpFlow<'_>,
+    flow: &Flow<'_>,
     outgoing: &Outgoing,
-) -> Result<(), Error> {
+) -> Result<(), Broken> {
     let mut buffer = vec![0; READ];
     loop {
         while let Some(bytes) = outgoing.next() {

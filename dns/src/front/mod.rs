@@ -13,12 +13,22 @@ mod driver;
 mod ip;
 mod link;
 mod nal;
+#[cfg(feature = "tls")]
+mod tls;
 
 #[cfg(test)]
 mod tests;
 
 use driver::{Owner, Pending};
 pub use ip::{Addresses, IpStream};
+#[cfg(feature = "tls")]
+pub use tls::TlsTrust;
+
+/// What servers over TLS take: nothing can be known of them without the feature.
+#[cfg(feature = "tls")]
+type Clients = tls::Clients;
+#[cfg(not(feature = "tls"))]
+type Clients = core::convert::Infallible;
 
 /// A stub resolver over a stack's sockets. Copies are cheap and share cache,
 /// connections and what is under way; dropping the last one ends all of it.
@@ -31,14 +41,13 @@ pub struct Resolver<'n> {
 
 impl<'n> Resolver<'n> {
     /// A resolver that works as `config` says. Ids, ports and letters come from
-    /// the stack's own generator.
+    /// the stack's own generator. Servers over TLS are not asked: see
+    /// `with_tls`, with the feature `tls`.
     #[must_use]
     pub fn new(net: Net<'n>, config: Config) -> Self {
-        let mut seed = [0; 32];
-        net.random(&mut seed);
-        let machine = Machine::new(config, Random::new(seed));
+        let machine = Machine::new(config, random(net));
         Self {
-            owner: Rc::new(Owner::new(net, machine)),
+            owner: Rc::new(Owner::new(net, machine, None)),
         }
     }
 
@@ -162,6 +171,13 @@ impl<'n> Resolver<'n> {
     pub fn stream_ip(&self, host: &str) -> Result<IpStream<'n>, DnsError> {
         IpStream::new(self.clone(), host)
     }
+}
+
+/// A generator seeded from the stack's own.
+fn random(net: Net<'_>) -> Random {
+    let mut seed = [0; 32];
+    net.random(&mut seed);
+    Random::new(seed)
 }
 
 /// Whether the next name of a search list may do better.

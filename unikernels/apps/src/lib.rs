@@ -6,4 +6,17 @@
 extern crate alloc;
 
 pub mod echo;
+mod json;
+pub mod resolve;
 pub mod services;
+
+use alloc::string::String;
+
+/// What a program that runs once leaves behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// What to print.
+    pub text: String,
+    /// What to exit with.
+    pub exit_code: u8,
+}

@@ -3,7 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::{AddrParseError, IpAddr, Ipv4Addr};
 use core::str::FromStr;
 use core::time::Duration;
 
@@ -23,11 +23,6 @@ const FALLBACK: Opt = Opt::value(
     "ipv4-fallback",
     "ADDRESS/BITS",
     "the address to have while no DHCP server answers",
-);
-const NAMESERVER: Opt = Opt::values(
-    "nameserver",
-    "ADDRESS",
-    "a DNS server, asked before those that the network tells of; several add up",
 );
 const HOSTNAME: Opt = Opt::value("hostname", "NAME", "what this host calls itself to DHCP");
 const LOG: Opt = Opt::value(
@@ -84,7 +79,7 @@ pub struct Network {
     pub ipv4_fallback: Option<Ipv4Cidr>,
     /// The same for IPv6.
     pub ipv6: Ipv6,
-    /// DNS servers, from `--nameserver`.
+    /// DNS servers, from `--nameserver`, as far as they are plain addresses.
     pub nameservers: Vec<IpAddr>,
     /// From `--hostname`; empty for none.
     pub hostname: String,
@@ -92,7 +87,30 @@ pub struct Network {
     pub log: Option<LevelFilter>,
 }
 
+/// A plain address, or one with a transport, which only programs read that
+/// look names up.
+struct Nameserver(Option<IpAddr>);
+
+impl FromStr for Nameserver {
+    type Err = AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, AddrParseError> {
+        match text.split_once(':') {
+            Some(("udp" | "tcp" | "tls", _)) => Ok(Self(None)),
+            _ => text.parse().map(|address| Self(Some(address))),
+        }
+    }
+}
+
 impl Network {
+    /// The DNS servers. Programs that look names up read it, too, for the servers
+    /// that are to be reached in another way than on UDP's port 53.
+    pub const NAMESERVER: Opt = Opt::values(
+        "nameserver",
+        "SERVER",
+        "ADDR, udp:ADDR[:PORT], tcp:..., tls:ADDR[:PORT]!HOST[!AUTHENTICATOR]; several add up",
+    );
+
     /// The options that [`from_matches`](Self::from_matches) reads.
     pub const OPTIONS: &'static [Opt] = &[
         IPV4,
@@ -102,7 +120,7 @@ impl Network {
         ipv6::GATEWAY,
         ipv6::SECRET,
         ipv6::TEMPORARY,
-        NAMESERVER,
+        Self::NAMESERVER,
         HOSTNAME,
         LOG,
     ];
@@ -118,7 +136,11 @@ impl Network {
             ipv4_gateway: matches.value(&GATEWAY)?,
             ipv4_fallback: matches.value(&FALLBACK)?,
             ipv6: Ipv6::from_matches(matches)?,
-            nameservers: matches.values(&NAMESERVER)?,
+            nameservers: matches
+                .values::<Nameserver>(&Self::NAMESERVER)?
+                .into_iter()
+                .filter_map(|server| server.0)
+                .collect(),
             hostname: matches.value(&HOSTNAME)?.unwrap_or_default(),
             log: matches.value(&LOG)?,
         };

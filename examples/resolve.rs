@@ -1,0 +1,29 @@
+//! `unikernels/resolve` on Linux, over a TAP device:
+//!
+//! ```sh
+//! cargo run --release --example resolve -- --ipv4=10.0.0.2/24 --ipv4-gateway=10.0.0.1 \
+//!     --nameserver=udp:9.9.9.9 --host=www.example.org
+//! ```
+
+mod common;
+
+use std::process::ExitCode;
+
+use pollwire_apps::resolve::{self, Question, Resolving};
+use pollwire_args::{Network, Program};
+
+const PROGRAM: Program = Program {
+    options: &[
+        Network::OPTIONS,
+        resolve::OPTIONS,
+        Resolving::OPTIONS,
+        common::OPTIONS,
+    ],
+    ..resolve::PROGRAM
+};
+
+fn main() -> ExitCode {
+    common::run(&PROGRAM, Question::from_matches, async |net, question| {
+        resolve::run(net, question).await
+    })
+}

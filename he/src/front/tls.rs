@@ -1,0 +1,42 @@
+//! The race to an open TLS session.
+
+use alloc::string::{String, ToString};
+use core::net::SocketAddr;
+
+use pollwire_core::TcpFlow;
+use pollwire_tls::{ClientConfig, ServerName, TlsError, TlsFlow};
+
+use super::{ConnectError, Connected, HappyEyeballs};
+use crate::Cause;
+
+impl From<TlsError> for Cause {
+    fn from(error: TlsError) -> Self {
+        match error {
+            TlsError::Net(error) => Self::Net(error),
+            error => Self::Above(error.to_string()),
+        }
+    }
+}
+
+impl<'n> HappyEyeballs<'n> {
+    /// As [`connect`](Self::connect), to a TLS session with `host`: the attempt
+    /// whose handshake is done first wins, so an address that answers but cannot
+    /// prove to be `host` does not.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub async fn connect_tls(
+        &self,
+        host: &str,
+        ports: &[u16],
+        config: &ClientConfig,
+    ) -> Result<Connected<TlsFlow<'n>>, ConnectError> {
+        let open = |address: SocketAddr| async move {
+            let name = ServerName::try_from(String::from(host.trim_end_matches('.')));
+            let name = name.map_err(|error| Cause::Above(error.to_string()))?;
+            let flow = TcpFlow::connect_with(self.net, address, self.tcp).await?;
+            Ok(TlsFlow::connect(flow, config, name).await?)
+        };
+        self.race(host, ports, open).await
+    }
+}

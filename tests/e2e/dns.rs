@@ -1,0 +1,237 @@
+//! The resolver against real servers: unbound and dnsmasq.
+
+use std::fs;
+use std::net::TcpStream;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::host::{Host, Running, THEIRS, temporary};
+use super::namespace::{Skip, isolated, need};
+
+/// The zone that both serve, as unbound has it; `big` does not fit into 512
+/// bytes, `fail` is forwarded to nobody.
+const UNBOUND: &str = r#"
+server:
+    directory: "/"
+    chroot: ""
+    username: ""
+    pidfile: ""
+    use-syslog: no
+    interface: 10.0.0.1
+    access-control: 10.0.0.0/8 allow
+    do-not-query-localhost: no
+    max-udp-size: 512
+    local-zone: "example." static
+    local-data: "www.example. 300 A 198.51.100.1"
+    local-data: "www.example. 300 AAAA 2001:db8::1"
+    local-data: "alias.example. 300 CNAME www.example."
+    local-data: "example. 300 MX 10 mail.example."
+    local-data: "example. 300 SOA ns.example. admin.example. 1 2 3 4 60"
+    local-data: 'text.example. 300 TXT "say \"hi\"" "twice"'
+    local-data: "_http._tcp.example. 300 SRV 1 2 80 www.example."
+    local-data: "www.example. 300 HTTPS 1 . alpn=h2"
+    local-data-ptr: "198.51.100.1 www.example"
+    local-zone: "refused.test." always_refuse
+forward-zone:
+    name: "fail.test."
+    forward-addr: 127.0.0.1@9
+"#;
+
+/// Starts a server and waits until it listens.
+fn start(mut command: Command, arguments: &[String]) -> Running {
+    command.args(arguments);
+    let server = Running::start(command);
+    let start = Instant::now();
+    while TcpStream::connect((THEIRS, 53)).is_err() {
+        assert!(
+            start.elapsed() < Duration::from_secs(10),
+            "{}",
+            server.text()
+        );
+        thread::sleep(Duration::from_millis(10));
+    }
+    server
+}
+
+fn unbound() -> Result<Running, Skip> {
+    need("unbound")?;
+    let mut zone = UNBOUND.to_owned();
+    let place = zone.find("    local-zone").expect("it has one");
+    let many = (1..=60).map(|n| format!("    local-data: \"big.example. 300 A 198.51.100.{n}\"\n"));
+    let many: String = many.collect();
+    // After the zone that they belong to.
+    let place = place + zone[place..].find('\n').expect("a line's end") + 1;
+    zone.insert_str(place, &many);
+    let path = temporary("unbound");
+    fs::write(&path, zone).expect("writable");
+    let arguments = ["-d".into(), "-c".into(), path.display().to_string()];
+    Ok(start(Command::new("unbound"), &arguments))
+}
+
+fn dnsmasq() -> Result<Running, Skip> {
+    need("dnsmasq")?;
+    let mut arguments: Vec<String> = [
+        "--keep-in-foreground",
+        "--conf-file=/dev/null",
+        "--user=root",
+        "--pid-file",
+        "--no-resolv",
+        "--no-hosts",
+        "--bind-interfaces",
+        "--listen-address=10.0.0.1",
+        "--local=/example/",
+        "--edns-packet-max=512",
+        "--host-record=www.example,198.51.100.1,2001:db8::1",
+        "--cname=alias.example,www.example",
+        "--mx-host=example,mail.example,10",
+        "--txt-record=text.example,say hi,twice",
+        "--srv-host=_http._tcp.example,www.example,80,1,2",
+    ]
+    .map(String::from)
+    .into();
+    arguments.extend((1..=60).map(|n| format!("--host-record=big.example,198.51.100.{n}")));
+    Ok(start(Command::new("dnsmasq"), &arguments))
+}
+
+/// Runs `resolve`; gives its exit code and output.
+fn resolve(host: &Host, servers: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    let servers = servers.split(',').map(|one| format!("--nameserver={one}"));
+    let servers: Vec<String> = servers.collect();
+    let mut all = vec!["--ipv4=10.0.0.2/24", "--log=error"];
+    all.extend(servers.iter().map(String::as_str));
+    all.extend(arguments);
+    host.run("resolve", &all).finish()
+}
+
+/// What `resolve` is to say to what: name, type, exit code, parts of the text.
+type Case = (&'static str, &'static str, i32, &'static [&'static str]);
+
+const CASES: [Case; 8] = [
+    (
+        "www.example",
+        "A",
+        0,
+        &["www.example. ", " A 198.51.100.1\n"],
+    ),
+    ("www.example", "AAAA", 0, &[" AAAA 2001:db8::1\n"]),
+    (
+        "alias.example",
+        "A",
+        0,
+        &[" CNAME www.example.\n", " A 198.51.100.1\n"],
+    ),
+    ("example", "MX", 0, &[" MX 10 mail.example.\n"]),
+    ("text.example", "TXT", 0, &[" TXT ", "twice"]),
+    (
+        "_http._tcp.example",
+        "SRV",
+        0,
+        &[" SRV 1 2 80 www.example.\n"],
+    ),
+    (
+        "198.51.100.1",
+        "PTR",
+        0,
+        &["1.100.51.198.in-addr.arpa. ", " PTR www.example.\n"],
+    ),
+    (
+        "nobody.example",
+        "A",
+        2,
+        &["nobody.example A: no such name\n"],
+    ),
+];
+
+/// Every kind of question, over UDP and TCP, and an answer that is too long.
+fn questions(host: &Host) {
+    for servers in ["udp:10.0.0.1", "tcp:10.0.0.1"] {
+        for (name, record_type, code, parts) in CASES {
+            let arguments = [&*format!("--host={name}"), &format!("--type={record_type}")];
+            let (found, text) = resolve(host, servers, &arguments);
+            assert_eq!(found, Some(code), "{host} {servers} {name}: {text}");
+            for part in parts {
+                assert!(text.contains(part), "{host} {servers} {name}: {text}");
+            }
+        }
+        let (found, text) = resolve(host, servers, &["--host=big.example", "--type=A"]);
+        assert_eq!(found, Some(0), "{host} {servers}: {text}");
+        assert_eq!(text.matches(" A 198.51.100.").count(), 60, "{text}");
+    }
+}
+
+#[test]
+fn names_from_unbound() {
+    isolated("dns::names_from_unbound", || {
+        let _server = unbound()?;
+        for host in Host::all() {
+            questions(&host);
+            let https = ["--host=www.example", "--type=https"];
+            let (code, text) = resolve(&host, "10.0.0.1", &https);
+            assert_eq!(code, Some(0), "{host}: {text}");
+            assert!(text.contains(" HTTPS 1 . alpn="), "{host}: {text}");
+            for (name, says) in [
+                ("a.refused.test", "the nameserver failed: Query Refused"),
+                ("a.fail.test", "the nameserver failed: Server Failure"),
+            ] {
+                let (code, text) = resolve(&host, "10.0.0.1", &[&format!("--host={name}")]);
+                assert_eq!(code, Some(1), "{host}: {text}");
+                assert!(text.contains(says), "{host}: {text}");
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn names_from_dnsmasq() {
+    isolated("dns::names_from_dnsmasq", || {
+        let _server = dnsmasq()?;
+        for host in Host::all() {
+            questions(&host);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn one_nameserver_dead() {
+    isolated("dns::one_nameserver_dead", || {
+        let _server = unbound()?;
+        for host in Host::all() {
+            for (servers, least, most) in [
+                // Nobody has that address: one wait.
+                ("udp:10.0.0.9,udp:10.0.0.1", 1000, 2000),
+                // Nobody listens there: Linux says so at once.
+                ("udp:10.0.0.1:5300,udp:10.0.0.1", 0, 500),
+                ("tcp:10.0.0.1:5300,tcp:10.0.0.1", 0, 500),
+            ] {
+                let (code, text) = resolve(
+                    &host,
+                    servers,
+                    &["--host=www.example", "--type=A", "--json"],
+                );
+                assert_eq!(code, Some(0), "{host} {servers}: {text}");
+                let (_, rest) = text.split_once("\"elapsed_us\":").expect(&text);
+                let micros: String = rest.chars().take_while(char::is_ascii_digit).collect();
+                let millis = micros.parse::<u64>().expect("a number") / 1000;
+                println!("{host}: {servers}: {millis} ms");
+                assert!((least..most).contains(&millis), "{host} {servers}: {text}");
+                assert!(text.contains("\"data\":\"198.51.100.1\""), "{text}");
+            }
+            let (code, text) = resolve(
+                &host,
+                "10.0.0.9",
+                &["--host=www.example", "--dns-timeout=1"],
+            );
+            assert_eq!(code, Some(1), "{host}: {text}");
+            assert!(
+                text.contains("no nameserver answered in time"),
+                "{host}: {text}"
+            );
+            let (code, text) = resolve(&host, "quic:10.0.0.1", &["--host=www.example"]);
+            assert_eq!(code, Some(64), "{host}: {text}");
+        }
+        Ok(())
+    });
+}

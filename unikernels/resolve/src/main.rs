@@ -1,0 +1,41 @@
+//! Looks a name up, on the network `service`.
+#![no_std]
+#![no_main]
+#![forbid(unsafe_code)]
+
+use pollwire_apps::resolve::{self, PROGRAM};
+use pollwire_core::{Memory, NetCell, Runtime, Stack};
+use pollwire_guest::{ExitCode, Guest};
+
+pollwire_guest::entry!(main; net "service");
+
+/// 1 MiB of frames, and room for 32 connections.
+static MEMORY: Memory<512, 32> = Memory::new();
+
+fn main(guest: Guest) -> ExitCode {
+    let (network, question) = match resolve::arguments(&PROGRAM, guest.args()) {
+        Ok(arguments) => arguments,
+        Err(stop) => {
+            pollwire_guest::println!("{stop}");
+            return ExitCode::from(stop.exit_code());
+        }
+    };
+    if let Some(level) = network.log {
+        log::set_max_level(level);
+    }
+    let mut seed = [0; 32];
+    guest.random().fill(&mut seed);
+    let open = |pool: &_| guest.net("service", pool);
+    let (stack, device) = match Stack::boot(&MEMORY, &network.config(seed), open) {
+        Ok(booted) => booted,
+        Err(error) => {
+            log::error!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let cell = NetCell::new(stack);
+    let mut runtime = Runtime::new(&cell, device, guest.clock());
+    let finished = runtime.block_on(|net| resolve::run(net, question));
+    pollwire_guest::println!("{}", finished.text);
+    ExitCode::from(finished.exit_code)
+}
