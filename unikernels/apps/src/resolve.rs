@@ -153,6 +153,7 @@ pub fn arguments<'a>(
 
 /// Looks `question` up.
 pub async fn run(net: Net<'_>, question: Question) -> Finished {
+    crate::wait_for_address(net).await;
     let resolver = Resolver::new(net, question.resolving.config(net));
     let start = net.now();
     let mut answers = Vec::new();
