@@ -9,8 +9,10 @@ mod common;
 
 use std::process::ExitCode;
 
+use pollwire::host::wall_clock;
 use pollwire_apps::resolve::{self, Question, Resolving};
 use pollwire_args::{Network, Program};
+use pollwire_tls::WallClock;
 
 const PROGRAM: Program = Program {
     options: &[
@@ -24,6 +26,7 @@ const PROGRAM: Program = Program {
 
 fn main() -> ExitCode {
     common::run(&PROGRAM, Question::from_matches, async |net, question| {
-        resolve::run(net, question).await
+        let clock = WallClock::new(wall_clock(), net.now());
+        resolve::run(net, question, clock).await
     })
 }

@@ -10,10 +10,14 @@
 //! && make`, which takes libseccomp-dev) or from opam; it is found in `PATH`, or
 //! where `SOLO5_SPT` says.
 
+#[path = "e2e/certificate.rs"]
+mod certificate;
 #[path = "e2e/checks.rs"]
 mod checks;
 #[path = "e2e/dns.rs"]
 mod dns;
+#[path = "e2e/fetch.rs"]
+mod fetch;
 #[path = "e2e/host.rs"]
 mod host;
 #[path = "e2e/http.rs"]

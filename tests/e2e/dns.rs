@@ -6,12 +6,12 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::certificate::Certificate;
 use super::host::{Host, Running, THEIRS, temporary};
 use super::namespace::{Skip, isolated, need};
 
-/// The zone that both serve, as unbound has it; `big` does not fit into 512
-/// bytes, `fail` is forwarded to nobody.
-const UNBOUND: &str = r#"
+/// How unbound works here.
+const SETTINGS: &str = r#"
 server:
     directory: "/"
     chroot: ""
@@ -22,6 +22,11 @@ server:
     access-control: 10.0.0.0/8 allow
     do-not-query-localhost: no
     max-udp-size: 512
+"#;
+
+/// The zone that both serve, as unbound has it; `big` does not fit into 512
+/// bytes, `fail` is forwarded to nobody.
+const ZONE: &str = r#"
     local-zone: "example." static
     local-data: "www.example. 300 A 198.51.100.1"
     local-data: "www.example. 300 AAAA 2001:db8::1"
@@ -54,19 +59,23 @@ fn start(mut command: Command, arguments: &[String]) -> Running {
     server
 }
 
-fn unbound() -> Result<Running, Skip> {
+/// Starts unbound with `zone` and what else belongs into its configuration.
+pub(crate) fn unbound(zone: &str) -> Result<Running, Skip> {
     need("unbound")?;
-    let mut zone = UNBOUND.to_owned();
-    let place = zone.find("    local-zone").expect("it has one");
-    let many = (1..=60).map(|n| format!("    local-data: \"big.example. 300 A 198.51.100.{n}\"\n"));
-    let many: String = many.collect();
-    // After the zone that they belong to.
-    let place = place + zone[place..].find('\n').expect("a line's end") + 1;
-    zone.insert_str(place, &many);
     let path = temporary("unbound");
-    fs::write(&path, zone).expect("writable");
+    fs::write(&path, format!("{SETTINGS}{zone}")).expect("writable");
     let arguments = ["-d".into(), "-c".into(), path.display().to_string()];
     Ok(start(Command::new("unbound"), &arguments))
+}
+
+/// [`ZONE`], with many addresses of one name.
+fn zone() -> String {
+    let many = (1..=60).map(|n| format!("    local-data: \"big.example. 300 A 198.51.100.{n}\"\n"));
+    let (first, rest) = ZONE
+        .trim_start_matches('\n')
+        .split_once('\n')
+        .expect("lines");
+    format!("{first}\n{}{rest}", many.collect::<String>())
 }
 
 fn dnsmasq() -> Result<Running, Skip> {
@@ -163,7 +172,7 @@ fn questions(host: &Host) {
 #[test]
 fn names_from_unbound() {
     isolated("dns::names_from_unbound", || {
-        let _server = unbound()?;
+        let _server = unbound(&zone())?;
         for host in Host::all() {
             questions(&host);
             let https = ["--host=www.example", "--type=https"];
@@ -197,7 +206,7 @@ fn names_from_dnsmasq() {
 #[test]
 fn one_nameserver_dead() {
     isolated("dns::one_nameserver_dead", || {
-        let _server = unbound()?;
+        let _server = unbound(&zone())?;
         for host in Host::all() {
             for (servers, least, most) in [
                 // Nobody has that address: one wait.
@@ -231,6 +240,42 @@ fn one_nameserver_dead() {
             );
             let (code, text) = resolve(&host, "quic:10.0.0.1", &["--host=www.example"]);
             assert_eq!(code, Some(64), "{host}: {text}");
+        }
+        Ok(())
+    });
+}
+
+/// RFC 7858 and RFC 8310: whom the resolver believes to be its nameserver.
+#[test]
+fn names_over_tls() {
+    isolated("dns::names_over_tls", || {
+        let certificate = Certificate::new()?;
+        let tls = format!(
+            "    interface: 10.0.0.1@853\n    tls-port: 853\n    tls-service-key: \"{}\"\n    \
+             tls-service-pem: \"{}\"\n{ZONE}",
+            certificate.key.display(),
+            certificate.chain.display()
+        );
+        let _server = unbound(&tls)?;
+        let pin = certificate.key_hash();
+        for host in Host::all() {
+            for (server, code) in [
+                ("tls:10.0.0.1!none".to_owned(), 0),
+                (format!("tls:10.0.0.1!key-fp:sha256:{pin}"), 0),
+                (
+                    format!("tls:10.0.0.1:853!www.example!key-fp:sha256:{pin}"),
+                    0,
+                ),
+                // Nobody whom Mozilla trusts stands behind it.
+                ("tls:10.0.0.1!www.example".to_owned(), 1),
+                (format!("tls:10.0.0.1!cert-fp:sha256:{pin}"), 1),
+                // No TLS there.
+                ("tls:10.0.0.1:53!none".to_owned(), 1),
+            ] {
+                let arguments = ["--host=www.example", "--type=A"];
+                let (found, text) = resolve(&host, &server, &arguments);
+                assert_eq!(found, Some(code), "{host} {server}: {text}");
+            }
         }
         Ok(())
     });

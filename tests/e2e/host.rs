@@ -280,7 +280,8 @@ pub(crate) fn build() {
             "xtask image services --abi hvt",
             "xtask image echo --abi spt",
             "xtask image resolve --abi spt",
-            "build --quiet --release --example services --example resolve",
+            "xtask image fetch --abi spt",
+            "build --quiet --release --example services --example resolve --example fetch",
         ] {
             let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
                 .args(arguments.split(' '))

@@ -6,6 +6,7 @@
 extern crate alloc;
 
 pub mod echo;
+pub mod fetch;
 mod json;
 pub mod resolve;
 pub mod services;

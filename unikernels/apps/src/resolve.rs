@@ -11,8 +11,9 @@ use core::time::Duration;
 use pollwire_args::{Matches, Network, Opt, Program, Stop};
 use pollwire_core::Net;
 use pollwire_dns::{
-    Answer, Config, DnsError, Name, Nameserver, Record, RecordType, Resolver, Source,
+    Answer, Config, DnsError, Name, Nameserver, Record, RecordType, Resolver, Source, TlsTrust,
 };
+use pollwire_tls::{Roots, WallClock};
 
 use crate::Finished;
 use crate::json::Json;
@@ -86,8 +87,8 @@ impl Resolving {
     }
 
     /// The resolver. Without `--nameserver` it asks those that the network
-    /// announced.
-    pub(crate) fn config(&self, net: Net<'_>) -> Config {
+    /// announced. Certificates are judged by `clock`.
+    pub(crate) fn resolver<'n>(&self, net: Net<'n>, clock: WallClock) -> Resolver<'n> {
         let mut config = Config::announced(net);
         if !self.servers.is_empty() {
             config.servers.clone_from(&self.servers);
@@ -98,7 +99,11 @@ impl Resolving {
         if let Some(seconds) = self.timeout {
             config.timeout = Duration::from_secs(seconds);
         }
-        config
+        let trust = TlsTrust {
+            clock,
+            roots: Roots::mozilla(),
+        };
+        Resolver::with_tls(net, config, trust)
     }
 }
 
@@ -151,10 +156,10 @@ pub fn arguments<'a>(
     ))
 }
 
-/// Looks `question` up.
-pub async fn run(net: Net<'_>, question: Question) -> Finished {
+/// Looks `question` up. Certificates are judged by `clock`.
+pub async fn run(net: Net<'_>, question: Question, clock: WallClock) -> Finished {
     crate::wait_for_address(net).await;
-    let resolver = Resolver::new(net, question.resolving.config(net));
+    let resolver = question.resolving.resolver(net, clock);
     let start = net.now();
     let mut answers = Vec::new();
     for record_type in &question.types {

@@ -74,7 +74,7 @@ impl Opt {
         }
     }
 
-    /// An option that is given or not.
+    /// An option that is given or not. One of a single letter is given as `-x`.
     #[must_use]
     pub const fn flag(name: &'static str, help: &'static str) -> Self {
         Self {
@@ -157,12 +157,16 @@ impl Program {
         };
         let mut args = args.into_iter();
         while let Some(arg) = args.next() {
-            let Some(option) = arg.strip_prefix("--") else {
-                if arg.starts_with('-') && arg.len() > 1 {
+            let option = match (arg.strip_prefix("--"), arg.strip_prefix('-')) {
+                (Some(option), _) => option,
+                (None, Some(letter)) if letter.len() == 1 && self.find(letter).is_some() => letter,
+                (None, Some(rest)) if !rest.is_empty() => {
                     return Err(self.mistake(format_args!("there is no option {arg}")));
                 }
-                matches.words.push(arg);
-                continue;
+                _ => {
+                    matches.words.push(arg);
+                    continue;
+                }
             };
             let (name, given) = match option.split_once('=') {
                 Some((name, value)) => (name, Some(value)),
@@ -198,6 +202,7 @@ impl Program {
             text.push('\n');
             for option in group {
                 let shown = match option.value {
+                    None if option.name.len() == 1 => format!("-{}", option.name),
                     Some(value) => format!("--{}={value}", option.name),
                     None => format!("--{}", option.name),
                 };

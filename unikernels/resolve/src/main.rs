@@ -4,8 +4,9 @@
 #![forbid(unsafe_code)]
 
 use pollwire_apps::resolve::{self, PROGRAM};
-use pollwire_core::{Memory, NetCell, Runtime, Stack};
+use pollwire_core::{Clock, Memory, NetCell, Runtime, Stack};
 use pollwire_guest::{ExitCode, Guest};
+use pollwire_tls::WallClock;
 
 pollwire_guest::entry!(main; net "service");
 
@@ -35,7 +36,8 @@ fn main(guest: Guest) -> ExitCode {
     };
     let cell = NetCell::new(stack);
     let mut runtime = Runtime::new(&cell, device, guest.clock());
-    let finished = runtime.block_on(|net| resolve::run(net, question));
+    let clock = WallClock::new(guest.wall_clock(), guest.clock().now());
+    let finished = runtime.block_on(|net| resolve::run(net, question, clock));
     pollwire_guest::println!("{}", finished.text);
     ExitCode::from(finished.exit_code)
 }

@@ -1,0 +1,193 @@
+//! Whole fetches by name: unbound tells the address, nginx has the page.
+
+use std::fs;
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::certificate::Certificate;
+use super::dns::unbound;
+use super::host::{Host, Running, THEIRS, temporary};
+use super::namespace::{Skip, isolated, need};
+
+/// Names for [`unbound`]: `slow` has an address of which nobody answers, and it
+/// comes first; `six` one that cannot be reached from here.
+const NAMES: &str = r#"
+    local-zone: "example." static
+    local-data: "www.example. A 10.0.0.1"
+    local-data: "other.example. A 10.0.0.1"
+    local-data: "slow.example. A 10.0.0.9"
+    local-data: "slow.example. A 10.0.0.1"
+    local-data: "www.example. AAAA 2001:db8::1"
+"#;
+
+/// nginx with a large page over HTTP and HTTPS; its bytes.
+fn nginx(certificate: &Certificate) -> Result<(Running, Vec<u8>), Skip> {
+    need("nginx")?;
+    let root = temporary("root");
+    fs::create_dir(&root).expect("writable");
+    let page: Vec<u8> = (0..3_000_000_u32)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    fs::write(root.join("page"), &page).expect("writable");
+    let settings = format!(
+        "daemon off; user root; pid {root}/pid; error_log stderr;
+         events {{}}
+         http {{
+           access_log off; default_type application/octet-stream;
+           client_body_temp_path {root}/a; proxy_temp_path {root}/b; fastcgi_temp_path {root}/c;
+           uwsgi_temp_path {root}/d; scgi_temp_path {root}/e;
+           server {{
+             listen 10.0.0.1:80; listen 10.0.0.1:443 ssl;
+             ssl_certificate {chain}; ssl_certificate_key {key};
+             root {root};
+           }}
+         }}",
+        root = root.display(),
+        chain = certificate.chain.display(),
+        key = certificate.key.display(),
+    );
+    let path = temporary("nginx");
+    fs::write(&path, settings).expect("writable");
+    let mut command = Command::new("nginx");
+    command.arg("-c").arg(&path);
+    let server = Running::start(command);
+    let start = Instant::now();
+    while TcpStream::connect((THEIRS, 443)).is_err() {
+        assert!(
+            start.elapsed() < Duration::from_secs(10),
+            "{}",
+            server.text()
+        );
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok((server, page))
+}
+
+fn fetch(host: &Host, arguments: &[&str]) -> (Option<i32>, String) {
+    let fixed = ["--ipv4=10.0.0.2/24", "--nameserver=10.0.0.1", "--log=error"];
+    host.run("fetch", &[&fixed, arguments].concat()).finish()
+}
+
+/// The SHA-256 of `bytes`, as another program computes it.
+fn sha256(bytes: &[u8]) -> String {
+    let path = temporary("hashed");
+    fs::write(&path, bytes).expect("writable");
+    sha256_of(&path)
+}
+
+fn sha256_of(path: &Path) -> String {
+    let output = Command::new("sha256sum")
+        .arg(path)
+        .output()
+        .expect("sha256sum runs");
+    let text = String::from_utf8(output.stdout).expect("text");
+    text.split(' ').next().expect("a word").to_owned()
+}
+
+fn number(json: &str, name: &str) -> u64 {
+    let (_, rest) = json.split_once(&format!("\"{name}\":")).expect(json);
+    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().expect("a number")
+}
+
+#[test]
+fn pages_by_name() {
+    isolated("fetch::pages_by_name", || {
+        let certificate = Certificate::new()?;
+        let _names = unbound(NAMES)?;
+        let (_pages, page) = nginx(&certificate)?;
+        let trust = format!("--cacert={}", certificate.base64());
+        let hash = sha256(&page);
+        for host in Host::all() {
+            for url in [
+                "https://www.example/page",
+                "http://www.example/page",
+                "http://10.0.0.1/page",
+            ] {
+                let (code, text) = fetch(&host, &[&trust, url]);
+                assert_eq!(code, Some(0), "{host} {url}: {text}");
+                assert!(
+                    text.contains("status 200, 3000000 bytes"),
+                    "{host} {url}: {text}"
+                );
+                assert!(text.contains(&hash), "{host} {url}: {text}");
+                assert_eq!(text.contains("TLS 1.3"), url.starts_with("https"), "{text}");
+            }
+            let (code, text) = fetch(&host, &[&trust, "https://www.example/nowhere"]);
+            assert_eq!(code, Some(2), "{host}: {text}");
+            assert!(text.contains("status 404"), "{host}: {text}");
+            let (code, text) = fetch(&host, &[&trust, "https://nobody.example/"]);
+            assert_eq!(code, Some(1), "{host}: {text}");
+            assert!(text.contains("no such name"), "{host}: {text}");
+            let (code, text) = fetch(&host, &["http://10.0.0.1:81/"]);
+            assert_eq!(code, Some(1), "{host}: {text}");
+            assert!(text.contains("connection refused"), "{host}: {text}");
+            let (code, text) = fetch(&host, &["-6", &trust, "https://www.example/page"]);
+            assert_eq!(code, Some(1), "{host}: {text}");
+            assert!(!text.contains("10.0.0.1:443"), "{host}: {text}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn who_is_believed() {
+    isolated("fetch::who_is_believed", || {
+        let certificate = Certificate::new()?;
+        let _names = unbound(NAMES)?;
+        let (_pages, _) = nginx(&certificate)?;
+        let trust = format!("--cacert={}", certificate.base64());
+        let pin = format!("--ca-pin=key-fp:sha256:{}", certificate.key_hash());
+        let wrong = "--ca-pin=key-fp:sha256:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+        for host in Host::all() {
+            for (whom, name, code) in [
+                (&*trust, "www.example", 0),
+                (&trust, "other.example", 1),
+                (&pin, "other.example", 0),
+                (wrong, "www.example", 1),
+                ("--insecure", "other.example", 0),
+                // Mozilla knows nobody of that name.
+                ("--timeout=20", "www.example", 1),
+            ] {
+                let url = format!("https://{name}/page");
+                let (found, text) = fetch(&host, &[whom, &url]);
+                assert_eq!(found, Some(code), "{host} {whom} {name}: {text}");
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_dead_address_costs_a_quarter_of_a_second() {
+    isolated("fetch::a_dead_address_costs_a_quarter_of_a_second", || {
+        let certificate = Certificate::new()?;
+        let _names = unbound(NAMES)?;
+        let (_pages, _) = nginx(&certificate)?;
+        let trust = format!("--cacert={}", certificate.base64());
+        for host in Host::all() {
+            // unbound may turn the addresses: only the dead one first is told.
+            let mut slow = 0;
+            for _ in 0..4 {
+                let arguments = ["--json", &*trust, "https://slow.example/page"];
+                let (code, text) = fetch(&host, &arguments);
+                assert_eq!(code, Some(0), "{host}: {text}");
+                assert!(
+                    text.contains("\"winner\":\"10.0.0.1:443\""),
+                    "{host}: {text}"
+                );
+                let connected = number(&text, "connected_us") - number(&text, "resolved_us");
+                println!("{host}: connected after {connected} us");
+                if text.contains("\"outcome\":\"given-up\"") {
+                    slow += 1;
+                    assert!((250_000..450_000).contains(&connected), "{host}: {text}");
+                }
+            }
+            println!("{host}: the dead address came first {slow} times");
+        }
+        Ok(())
+    });
+}
