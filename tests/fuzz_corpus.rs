@@ -38,6 +38,11 @@ fn replay(name: &str, target: fn(&[u8]), count: u64, longest: u64) {
 }
 
 #[test]
+fn dns() {
+    replay("dns", targets::dns, 20_000, 400);
+}
+
+#[test]
 fn parsers() {
     replay("parsers", targets::parsers, 100_000, 60);
 }
