@@ -2,4 +2,6 @@
 //! between them, in virtual time.
 
 mod lookups;
+#[cfg(feature = "tls")]
+mod tls;
 mod world;

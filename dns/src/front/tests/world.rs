@@ -161,7 +161,7 @@ async fn serve_flow<'n>(net: Net<'n>, flow: TcpFlow<'n>, log: Log) {
     }
 }
 
-fn answer(query: &[u8], log: &Log, tcp: bool) -> Option<Vec<u8>> {
+pub(super) fn answer(query: &[u8], log: &Log, tcp: bool) -> Option<Vec<u8>> {
     let mut message = Message::from_vec(query).expect("a query");
     message.metadata.message_type = MessageType::Response;
     message.metadata.recursion_available = true;
