@@ -194,7 +194,7 @@ impl Response {
 
     /// Reads the answer to `record_type` at `name`. `had_edns`: the query had.
     pub(crate) fn verdict(
-        self,
+        mut self,
         name: &Name,
         record_type: RecordType,
         had_edns: bool,
@@ -217,6 +217,7 @@ impl Response {
                 });
             }
         }
+        self.message.answers.iter_mut().for_each(lower_names);
         match self.follow(name, record_type, max_aliases) {
             Err(error) => Verdict::Failed(error),
             Ok(chain) if !chain.records.is_empty() => Verdict::Found {
@@ -343,6 +344,27 @@ impl Response {
             EdnsOption::Unknown(_, data) => data.first_chunk().copied().map(u16::from_be_bytes),
             _ => None,
         }
+    }
+}
+
+/// Turns the names in a record to lower case: servers compress them into the
+/// question's, whose letters were mixed for the query.
+fn lower_names(record: &mut Record) {
+    let lower = |name: &mut Name| *name = name.to_lowercase();
+    lower(&mut record.name);
+    match &mut record.data {
+        RData::CNAME(target) => lower(&mut target.0),
+        RData::PTR(target) => lower(&mut target.0),
+        RData::NS(target) => lower(&mut target.0),
+        RData::MX(mx) => lower(&mut mx.exchange),
+        RData::SRV(srv) => lower(&mut srv.target),
+        RData::SVCB(svcb) => lower(&mut svcb.target_name),
+        RData::HTTPS(https) => lower(&mut https.0.target_name),
+        RData::SOA(soa) => {
+            lower(&mut soa.mname);
+            lower(&mut soa.rname);
+        }
+        _ => {}
     }
 }
 

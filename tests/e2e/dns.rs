@@ -37,9 +37,9 @@ const ZONE: &str = r#"
     local-data: "_http._tcp.example. 300 SRV 1 2 80 www.example."
     local-data: "www.example. 300 HTTPS 1 . alpn=h2"
     local-data-ptr: "198.51.100.1 www.example"
-    local-zone: "refused.test." always_refuse
+    local-zone: "refused.example.org." always_refuse
 forward-zone:
-    name: "fail.test."
+    name: "fail.example.org."
     forward-addr: 127.0.0.1@9
 "#;
 
@@ -180,8 +180,14 @@ fn names_from_unbound() {
             assert_eq!(code, Some(0), "{host}: {text}");
             assert!(text.contains(" HTTPS 1 . alpn="), "{host}: {text}");
             for (name, says) in [
-                ("a.refused.test", "the nameserver failed: Query Refused"),
-                ("a.fail.test", "the nameserver failed: Server Failure"),
+                (
+                    "a.refused.example.org",
+                    "the nameserver failed: Query Refused",
+                ),
+                (
+                    "a.fail.example.org",
+                    "the nameserver failed: Server Failure",
+                ),
             ] {
                 let (code, text) = resolve(&host, "10.0.0.1", &[&format!("--host={name}")]);
                 assert_eq!(code, Some(1), "{host}: {text}");

@@ -326,12 +326,13 @@ mod tests {
 
     const PORT: Opt = Opt::value("port", "PORT", "a port");
     const QUIET: Opt = Opt::flag("quiet", "say less");
+    const FOUR: Opt = Opt::flag("4", "only IPv4");
     const PEER: Opt = Opt::values("peer", "NAME", "a peer");
     const PROGRAM: Program = Program {
         name: "test",
         about: "About.",
         usage: "[WORD]",
-        options: &[&[PORT], &[QUIET], &[PEER]],
+        options: &[&[PORT], &[QUIET], &[FOUR, PEER]],
     };
 
     fn usage(args: &[&str]) -> String {
@@ -356,6 +357,8 @@ mod tests {
             assert_eq!(matches.required::<u16>(&PORT), Ok(7));
             assert!(matches.flag(&QUIET));
         }
+        let matches = PROGRAM.parse(["-4"]).expect("fine");
+        assert!(matches.flag(&FOUR) && matches.word(0).is_none());
         let matches = PROGRAM.parse([]).expect("fine");
         assert_eq!(matches.value::<u16>(&PORT), Ok(None));
         assert!(!matches.flag(&QUIET) && matches.word(0).is_none());
@@ -406,6 +409,7 @@ mod tests {
             "Usage: test [WORD]",
             "--port=PORT",
             "--quiet",
+            "  -4 ",
             "--help",
         ] {
             assert!(text.contains(line), "{line} in\n{text}");

@@ -1,6 +1,7 @@
 //! Questions over UDP: servers, retries, checks of answers.
 
 use alloc::collections::BTreeSet;
+use alloc::format;
 use alloc::string::ToString;
 
 use hickory_proto::op::ResponseCode;
@@ -49,7 +50,7 @@ fn rfc5452_9_2_ids_exchanges_and_letters_differ() {
     let mut exchanges = BTreeSet::new();
     let mut spellings = BTreeSet::new();
     for number in 0..200 {
-        bench.ask(&alloc::format!("name{number}.example."));
+        bench.ask(&format!("name{number}.example."));
         let asked = bench.datagram();
         ids.insert(asked.message.metadata.id);
         exchanges.insert(asked.exchange);
@@ -66,6 +67,24 @@ fn rfc5452_9_2_ids_exchanges_and_letters_differ() {
     assert_eq!(exchanges.len(), 200, "a port each");
     assert!(spellings.len() > 75, "of 128: {}", spellings.len());
     assert!(ids.iter().any(|id| *id > 0xe000) && ids.iter().any(|id| *id < 0x2000));
+}
+
+#[test]
+fn the_letters_of_the_query_do_not_show_in_the_answer() {
+    let mut bench = Bench::new(&[ONE]);
+    let id = bench.ask("www.example.");
+    let asked = bench.datagram();
+    let mixed = asked.name().to_ascii();
+    assert!(
+        !asked.name().eq_case(&name("www.example.")),
+        "mixed by this seed"
+    );
+    let target = format!("cdn.{mixed}");
+    let records = [alias(&mixed, 60, &target), a(&target, 60, 1)];
+    bench.answer(&asked, &with(&asked.message, records));
+    let answer = bench.taken(id).expect("found");
+    assert!(answer.aliases()[0].eq_case(&name("cdn.www.example.")));
+    assert!(answer.records()[0].name.eq_case(&name("cdn.www.example.")));
 }
 
 /// RFC 5452, 9.1: the id, the question and the address must be the query's.
