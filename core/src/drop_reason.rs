@@ -223,8 +223,6 @@ crate::counters::named! {
 
         /// Sending: no route to the destination.
         NoRoute = "no-route",
-        /// Sending: to ourselves; this stack has no loopback.
-        SendToSelf = "send-to-self",
         /// Sending: too little room for headers in the frame.
         SendNoHeadroom = "send-no-headroom",
         /// Sending: longer than the link carries.

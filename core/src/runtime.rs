@@ -28,7 +28,7 @@ const DRAIN_ROUNDS: u32 = 1000;
 /// use pollwire_rings::{Caps, NetDevice, local_mac, memory};
 ///
 /// async fn main(net: Net<'_>) -> Result<usize, Error> {
-///     let server = UdpSocket::bind(net, "127.0.0.1:7".parse().expect("an address"));
+///     let server = UdpSocket::bind(net, "10.0.0.9:7".parse().expect("an address"));
 ///     assert!(server.is_err(), "not an address of this host");
 ///     let (sum, product) = (net.spawn(async { 1 + 2 }), net.spawn(async { 3 * 4 }));
 ///     Ok(sum.await + product.await)

@@ -198,6 +198,13 @@ impl Interface {
     /// The source address for packets to `destination`: an address in the next
     /// hop's subnet, else the first one (RFC 1122, 3.3.4.3).
     pub(crate) fn source_for(&self, destination: IpAddr) -> Option<IpAddr> {
+        // To ourselves from ourselves.
+        if destination.is_loopback() || self.is_local(destination) {
+            return Some(match destination {
+                IpAddr::V4(to) if to.is_loopback() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+                same => same,
+            });
+        }
         let destination = match destination {
             IpAddr::V4(destination) => destination,
             IpAddr::V6(destination) => return self.v6.source_for(destination).map(IpAddr::V6),

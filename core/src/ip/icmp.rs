@@ -234,7 +234,7 @@ impl Stack {
     /// that a socket of ours may have sent: UDP looks for a socket that writes
     /// to that peer, TCP for a segment that is in flight (RFC 5927).
     pub(crate) fn on_icmp_error(&mut self, error: &IcmpError) -> Result<(), DropReason> {
-        if !self.is_local(error.local.ip()) || self.is_local(error.remote.ip()) {
+        if !self.is_local(error.local.ip()) {
             return Err(DropReason::IcmpNoFlow);
         }
         match error.protocol {

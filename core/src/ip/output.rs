@@ -67,9 +67,6 @@ impl Stack {
         protocol: u8,
         mut packet: Pending,
     ) -> Result<(), DropReason> {
-        if self.iface.is_local(IpAddr::V4(dst)) {
-            return Err(DropReason::SendToSelf);
-        }
         let total =
             IPV4_HEADER + packet.frame.len() + packet.payload.as_ref().map_or(0, |p| p.len());
         let caps = self.iface.caps();
@@ -107,6 +104,9 @@ impl Stack {
         dst: Ipv4Addr,
         packet: Pending,
     ) -> Result<(), DropReason> {
+        if self.is_looped(dst.into()) {
+            return self.loop_back(packet);
+        }
         if self.iface.is_broadcast(dst) {
             return self.link_send(MacAddr::BROADCAST, ETHERTYPE_IPV4, packet);
         }
@@ -189,15 +189,9 @@ impl Stack {
     ) -> Result<(), DropReason> {
         self.chores_changed();
         let sent = match (src, dst) {
-            (IpAddr::V4(_), IpAddr::V4(_)) if self.iface.is_local(dst) => {
-                Err(DropReason::SendToSelf)
-            }
             (IpAddr::V4(src), IpAddr::V4(dst)) => {
                 let mtu = self.path_mtu(dst.into());
                 self.ipv4_send_fragments(now, (src, dst), protocol, mtu, len, chain)
-            }
-            (IpAddr::V6(_), IpAddr::V6(_)) if self.iface.is_local(dst) => {
-                Err(DropReason::SendToSelf)
             }
             (IpAddr::V6(src), IpAddr::V6(dst)) => {
                 self.ipv6_send_fragments(now, (src, dst), protocol, len, chain)
@@ -226,7 +220,7 @@ impl Stack {
             (IpAddr::V6(_), IpAddr::V6(dst)) => return self.link_template_v6(now, dst),
             _ => return None,
         };
-        if self.iface.is_local(IpAddr::V4(dst)) || self.iface.is_broadcast(dst) {
+        if self.is_looped(IpAddr::V4(dst)) || self.iface.is_broadcast(dst) {
             return None;
         }
         let hop = self.iface.next_hop(dst)?;

@@ -36,9 +36,6 @@ impl Stack {
         mut packet: Pending,
     ) -> Result<(), DropReason> {
         self.chores_changed();
-        if self.iface.v6.is_local(dst) {
-            return Err(DropReason::SendToSelf);
-        }
         let len = packet.frame.len() + packet.payload.as_ref().map_or(0, |rest| rest.len());
         let most = match packet.meta.gso {
             Some(_) => self.iface.caps().max_gso_bytes as usize,
@@ -66,6 +63,9 @@ impl Stack {
         dst: Ipv6Addr,
         packet: Pending,
     ) -> Result<(), DropReason> {
+        if self.is_looped(dst.into()) {
+            return self.loop_back(packet);
+        }
         if dst.is_multicast() {
             let group = MacAddr::of_multicast_v6(dst);
             return self.link_send(group, ETHERTYPE_IPV6, packet);
@@ -87,7 +87,7 @@ impl Stack {
         dst: Ipv6Addr,
     ) -> Option<([u8; ETHERNET_HEADER], u32)> {
         self.chores_changed();
-        if self.iface.v6.is_local(dst) || dst.is_multicast() {
+        if self.is_looped(dst.into()) || dst.is_multicast() {
             return None;
         }
         let hop = self.iface.v6.next_hop(dst)?;

@@ -188,7 +188,7 @@ impl Stack {
 
     /// Hands a whole datagram to its protocol.
     #[inline]
-    fn deliver_v4(
+    pub(super) fn deliver_v4(
         &mut self,
         now: Instant,
         ip: &IpMeta,

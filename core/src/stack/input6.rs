@@ -41,9 +41,23 @@ impl Stack {
             .map_err(|_| DropReason::Ipv6BadLength)?;
         let (src, dst) = (header.source(), header.destination());
         let broadcast = self.check_addresses_v6(src, dst, group)?;
+        self.on_checked_ipv6(now, &header, broadcast, frame, meta)
+    }
+
+    /// Takes a packet whose addresses are right. `frame` begins with its
+    /// header.
+    #[inline]
+    pub(super) fn on_checked_ipv6(
+        &mut self,
+        now: Instant,
+        header: &Ipv6Header,
+        broadcast: bool,
+        frame: FrameBuf,
+        meta: RxMeta,
+    ) -> Result<(), DropReason> {
         let ip = IpMeta {
-            src: IpAddr::V6(src),
-            dst: IpAddr::V6(dst),
+            src: IpAddr::V6(header.source()),
+            dst: IpAddr::V6(header.destination()),
             ttl: header.hop_limit,
             header_len: 40,
             ecn: header.traffic_class() & 3,

@@ -10,6 +10,7 @@ mod input;
 mod input6;
 mod listen;
 mod log;
+mod looped;
 mod memory;
 mod tcp;
 mod time_wait;
@@ -22,6 +23,7 @@ use arrayvec::ArrayVec;
 use pollwire_rings::{Caps, FrameBuf, FramePool, Instant, NetDevice, TxBurst};
 
 pub use log::{TcpEvent, TcpEventKind};
+use looped::Looped;
 pub use memory::{BYTES_PER_FLOW, Memory};
 
 use crate::dhcp::{Client, DhcpConfig};
@@ -152,6 +154,7 @@ pub struct Stack {
     pub(crate) reassembly: Reassembly,
     pub(crate) idents: Idents,
     pub(crate) paths: PathMtus,
+    looped: Looped,
     /// Event logs of connections that have one.
     logs: Vec<log::FlowLog>,
     pub(crate) dhcp: Option<Client>,
@@ -223,6 +226,7 @@ impl Stack {
             reassembly: Reassembly::new(parts.pool.capacity()),
             idents: Idents::new(&mut random),
             paths: PathMtus::new(),
+            looped: Looped::new(),
             logs: Vec::new(),
             dhcp: config.dhcp.clone().map(|dhcp| Client::new(dhcp, mac)),
             timers: TimerWheel::new(parts.timers),
@@ -308,10 +312,13 @@ impl Stack {
     #[inline(never)]
     pub fn output(&mut self, now: Instant, tx: &mut TxBurst) -> bool {
         self.set_now(now);
+        if !self.looped.is_empty() {
+            self.receive_looped(now);
+        }
         let more = self.tcp.any_touched() && self.tcp_output(now, tx);
         // Flows may have put segments for unresolved neighbours there.
         let control = self.outbox.drain_into(tx);
-        more || control
+        more || control || !self.looped.is_empty()
     }
 
     /// Runs the timers that are due. Returns whether [`output`](Self::output)
@@ -336,7 +343,7 @@ impl Stack {
     /// Whether something waits to be sent.
     #[inline]
     fn has_output(&self) -> bool {
-        self.tcp.any_touched() || !self.outbox.is_empty()
+        self.tcp.any_touched() || !self.outbox.is_empty() || !self.looped.is_empty()
     }
 
     /// When [`expire`](Self::expire) or [`output`](Self::output) next has work:
@@ -385,7 +392,7 @@ impl Stack {
 
     /// Whether `address` is one of this host's.
     pub(crate) fn is_local(&self, address: IpAddr) -> bool {
-        self.iface.is_local(address)
+        self.is_looped(address)
     }
 
     /// The address of this host that packets to `destination` have; `None` when

@@ -502,6 +502,10 @@ impl Stack {
         }
         if let Some((key, waiting)) = waiting {
             self.send_segment(now, &key, waiting.header, waiting.payload);
+            // Nobody else's answer is waited for.
+            if !self.looped.is_full() && self.is_looped(key.remote().ip()) {
+                self.tcp.touch(index);
+            }
             return Stop::Done;
         }
         stop
