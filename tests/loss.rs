@@ -56,6 +56,9 @@ fn one_way(seed: u64, impairments: Impairments, len: usize) -> (Duration, String
         Counter::TcpReorderTimeouts,
         Counter::TcpLostRetransmits,
         Counter::TcpLossProbes,
+        Counter::TcpUndoneByTimestamp,
+        Counter::TcpUndoneByDsack,
+        Counter::TcpUndoneByFrto,
     ]
     .map(|counter| format!("{counter} {}", counters.get(counter)))
     .join(", ");

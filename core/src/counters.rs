@@ -160,6 +160,12 @@ named! {
         TcpReneges = "tcp-reneges",
         /// Duplicates that were received and reported.
         TcpDsacksOut = "tcp-dsacks-out",
+        /// Losses that were none, as a timestamp's echo showed (RFC 3522).
+        TcpUndoneByTimestamp = "tcp-undone-by-timestamp",
+        /// The same, as the peer's reports of duplicates showed (RFC 3708).
+        TcpUndoneByDsack = "tcp-undone-by-dsack",
+        /// Timeouts that came too early, as F-RTO showed (RFC 5682).
+        TcpUndoneByFrto = "tcp-undone-by-frto",
         /// Segments that came out of order and were kept.
         TcpOutOfOrder = "tcp-out-of-order",
         /// Connections that were opened, from either side.

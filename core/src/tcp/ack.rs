@@ -38,6 +38,7 @@ impl Tcb<'_> {
         };
         if self.hot.has(DISORDER) || self.hot.dup_acks > 0 {
             self.on_probe_ack(env, seg, advanced, !sack.is_empty(), duplicate);
+            self.on_ack_after_timeout(env, advanced, sack);
             let acked = self.hot.snd_una.bytes_since(una) + self.hot.sacked;
             self.detect_loss(env, acked.saturating_sub(sacked), advanced);
         }
@@ -122,7 +123,7 @@ impl Tcb<'_> {
         self.hot.rtt.backoff = 0;
         self.cold.stuck_since = env.now;
         if self.hot.has(DISORDER) {
-            self.on_ack_in_disorder(env, acked);
+            self.on_ack_in_disorder(env, acked, timestamps.map(|(_, echo)| echo));
             // The sample says when a hole was filled: nothing of a queue.
             self.grow_window(env, acked, None);
         } else {
@@ -137,11 +138,11 @@ impl Tcb<'_> {
     }
 
     #[cold]
-    fn on_ack_in_disorder(&mut self, env: &mut Env<'_>, acked: u32) {
+    fn on_ack_in_disorder(&mut self, env: &mut Env<'_>, acked: u32, echo: Option<u32>) {
         self.raise_fack();
         if !self.hot.has(flag::RECOVERY) {
             self.hot.dup_acks = 0;
-        } else {
+        } else if !self.undo_by_timestamp(env, echo) {
             self.maybe_leave_recovery(env);
             if !self.hot.has(flag::SACK) {
                 self.on_partial_ack(env, acked);

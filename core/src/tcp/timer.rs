@@ -77,6 +77,11 @@ impl Tcb<'_> {
             self.hot.rtx_at = Instant::ZERO;
             return None;
         }
+        if self.hot.has(flag::RECOVERY) {
+            self.end_frto();
+        } else {
+            self.begin_undo(true);
+        }
         self.on_congestion_timeout(env.now);
         self.cold.recover = self.hot.snd_nxt;
         self.mark_lost_on_timeout(env);

@@ -399,10 +399,6 @@ impl Tcb<'_> {
 
     /// The last reduction was for nothing (RFC 4015, RFC 9438, 4.9): both
     /// windows are what they were. Returns whether there was one to undo.
-    #[expect(
-        dead_code,
-        reason = "loss recovery calls it once it detects spurious retransmissions"
-    )]
     pub(crate) fn undo_congestion(&mut self, now: Instant) -> bool {
         let congestion = &mut self.cold.congestion;
         if congestion.prior_cwnd == 0 {

@@ -7,6 +7,7 @@
 //! | [`prr`] | what a loss does to `cwnd` while it is repaired (RFC 9937) |
 //! | [`probe`] | tail loss probes (RFC 8985, 7) |
 //! | [`resend`] | what goes out in disorder |
+//! | [`undo`] | retransmissions that were not needed (RFC 3522, 5682, D-SACK) |
 //! | [`duplicates`] | loss by duplicate ACKs (RFC 5681, 6582): for those without |
 //!
 //! None of its state is touched while acknowledgements come in order: RACK's is
@@ -19,12 +20,14 @@ mod prr;
 mod rack;
 mod resend;
 mod scoreboard;
+mod undo;
 
 use pollwire_rings::Instant;
 
 use self::probe::Probe;
 use self::prr::Reduction;
 use self::rack::Rack;
+use self::undo::Undo;
 use super::Env;
 use super::congestion::CongestionEvent;
 use super::tcb::{Tcb, flag};
@@ -46,6 +49,7 @@ pub(crate) struct Recovery {
     rack: Rack,
     probe: Probe,
     reduction: Reduction,
+    undo: Undo,
     /// The first retransmission after a timeout goes out whatever `cwnd` says.
     pub(super) forced: bool,
 }
@@ -55,6 +59,7 @@ impl Recovery {
         rack: Rack::EMPTY,
         probe: Probe::EMPTY,
         reduction: Reduction::EMPTY,
+        undo: Undo::EMPTY,
         forced: false,
     };
 }
@@ -154,6 +159,7 @@ impl Tcb<'_> {
         }
         self.abandon_mtu_probe();
         env.counters.inc(Counter::TcpFastRecoveries);
+        self.begin_undo(false);
         self.on_congestion_event(env.now, CongestionEvent::Loss);
         self.cold.recover = self.hot.snd_nxt;
         self.hot.set(flag::FAST_RECOVERY);

@@ -73,7 +73,7 @@ impl Rack {
 
     /// Disorder begins: nothing outstanding was sent before what is
     /// acknowledged.
-    fn begin(&mut self, una: SeqNum) {
+    pub(super) fn begin(&mut self, una: SeqNum) {
         self.sent_at = Instant::ZERO;
         self.end_seq = una;
         self.fack = una;
@@ -151,6 +151,10 @@ impl Tcb<'_> {
         } else if end.before(rack.fack) && !retransmitted {
             rack.reordering_seen = true;
         }
+        if !retransmitted {
+            self.note_original(end);
+        }
+        let rack = &mut self.cold.recovery.rack;
         let rtt_us = u32::try_from(now.nanos_since(sent_at) / 1000).unwrap_or(u32::MAX);
         if retransmitted {
             // Which transmission arrived? Not this one, if the echo is of an

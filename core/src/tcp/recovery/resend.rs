@@ -39,6 +39,9 @@ impl Tcb<'_> {
     fn send_lost(&mut self, env: &mut Env<'_>, sink: &mut Sink<'_>) -> Stop {
         let mut from = self.hot.send.head;
         while let Some(id) = self.next_lost(env, from) {
+            if self.holds_retransmissions() {
+                break;
+            }
             let Some(node) = env.nodes.get(id) else { break };
             let (pipe, len) = (self.hot.pipe(), node.len);
             from = node.next;
@@ -102,6 +105,7 @@ impl Tcb<'_> {
             node.sent_at = env.now;
         }
         self.cold.retransmits = self.cold.retransmits.wrapping_add(1);
+        self.note_resent(env);
         env.counters.inc(Counter::TcpRetransmits);
         Stop::Done
     }

@@ -63,7 +63,7 @@ impl Tcb<'_> {
             }
             if index == 0 && self.is_duplicate_report(seg.ack, left, right, blocks.get(1)) {
                 duplicate = Some(right);
-                self.on_duplicate_report(env);
+                self.on_duplicate_report(env, left, right);
             } else if left.at_or_after(self.hot.snd_una) && !sane.is_full() {
                 sane.push((left, right));
             }
@@ -93,10 +93,11 @@ impl Tcb<'_> {
         old || within
     }
 
-    fn on_duplicate_report(&mut self, env: &mut Env<'_>) {
+    fn on_duplicate_report(&mut self, env: &mut Env<'_>, left: SeqNum, right: SeqNum) {
         env.counters.inc(Counter::TcpDsacksIn);
         let (una, nxt) = (self.hot.snd_una, self.hot.snd_nxt);
         self.cold.recovery.rack.on_dsack(una, nxt);
+        self.undo_by_report(env, left, right);
     }
 
     fn mark_sacked(
@@ -290,6 +291,19 @@ impl Tcb<'_> {
                 node.marks = (node.marks & (EVER_RETRANSMITTED | SENT)) | LOST;
             }
             self.hot.mark(node.marks, node.len);
+        }
+    }
+
+    /// Nothing is lost after all.
+    pub(super) fn forget_losses(&mut self, env: &mut Env<'_>) {
+        (self.hot.lost, self.hot.retransmitted) = (0, 0);
+        let mut at = self.hot.send.head;
+        while let Some(id) = at.filter(|_| at != self.hot.unsent) {
+            let Some(node) = env.nodes.get_mut(id) else {
+                break;
+            };
+            at = node.next;
+            node.marks &= !(LOST | RETRANSMITTED);
         }
     }
 

@@ -21,3 +21,4 @@ mod script;
 mod states;
 mod time_wait;
 mod timers;
+mod undo;
