@@ -26,6 +26,19 @@ enum Frto {
     Probing,
 }
 
+/// Whether the last reduction of the window may still be undone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+enum Stage {
+    /// It may not.
+    #[default]
+    Closed,
+    /// Nothing was sent again since.
+    Begun,
+    /// Something was.
+    Resent,
+}
+
 /// What is known of the last reduction of the window.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Undo {
@@ -35,12 +48,10 @@ pub(crate) struct Undo {
     to: SeqNum,
     /// Value of the timestamp clock at the first retransmission.
     stamp: u32,
-    /// Segments sent again and not reported as duplicates.
-    unreported: u16,
-    /// It may still be undone.
-    open: bool,
-    /// Something was sent again since.
-    resent: bool,
+    /// Segments sent again and not reported as duplicates; the greatest value
+    /// stands for more than can be counted, and stays.
+    unreported: u8,
+    stage: Stage,
     /// This ACK acknowledges what was sent before the timeout, and once only.
     original: bool,
     frto: Frto,
@@ -52,8 +63,7 @@ impl Undo {
         to: SeqNum::new(0),
         stamp: 0,
         unreported: 0,
-        open: false,
-        resent: false,
+        stage: Stage::Closed,
         original: false,
         frto: Frto::Off,
     };
@@ -67,7 +77,7 @@ impl Tcb<'_> {
         self.cold.recovery.undo = Undo {
             from: self.hot.snd_una,
             to: self.hot.snd_nxt,
-            open: true,
+            stage: Stage::Begun,
             frto: if timeout && sack {
                 Frto::Resent
             } else {
@@ -91,8 +101,8 @@ impl Tcb<'_> {
     pub(super) fn note_resent(&mut self, env: &Env<'_>) {
         let stamp = self.timestamp(env.now);
         let undo = &mut self.cold.recovery.undo;
-        if !undo.resent {
-            undo.resent = true;
+        if undo.stage == Stage::Begun {
+            undo.stage = Stage::Resent;
             undo.stamp = stamp;
         }
         undo.unreported = undo.unreported.saturating_add(1);
@@ -113,8 +123,7 @@ impl Tcb<'_> {
     pub(crate) fn undo_by_timestamp(&mut self, env: &mut Env<'_>, echo: Option<u32>) -> bool {
         let undo = &self.cold.recovery.undo;
         let early = |echo: u32| echo.wrapping_sub(undo.stamp).cast_signed() < 0;
-        let spurious = undo.open
-            && undo.resent
+        let spurious = undo.stage == Stage::Resent
             && self.hot.has(flag::TIMESTAMPS)
             && echo.is_some_and(|echo| echo != 0 && early(echo));
         if spurious {
@@ -127,8 +136,8 @@ impl Tcb<'_> {
     /// that holds for all that was sent again, nothing was lost.
     pub(super) fn undo_by_report(&mut self, env: &mut Env<'_>, left: SeqNum, right: SeqNum) {
         let undo = &mut self.cold.recovery.undo;
-        let concerned = undo.open
-            && undo.resent
+        let concerned = undo.stage == Stage::Resent
+            && undo.unreported < u8::MAX
             && left.at_or_after(undo.from)
             && right.at_or_before(undo.to)
             && self.hot.snd_una.at_or_before(undo.to);
@@ -137,7 +146,7 @@ impl Tcb<'_> {
         }
         let mss = u32::from(self.hot.mss).max(1);
         let segments = right.bytes_since(left).div_ceil(mss);
-        let segments = u16::try_from(segments).unwrap_or(u16::MAX);
+        let segments = u8::try_from(segments).unwrap_or(u8::MAX);
         undo.unreported = undo.unreported.saturating_sub(segments);
         if undo.unreported == 0 {
             self.undo_recovery(env, Counter::TcpUndoneByDsack);
