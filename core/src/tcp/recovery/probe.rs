@@ -69,7 +69,7 @@ impl Tcb<'_> {
     /// A probe has been sent.
     pub(super) fn note_probe(&mut self, env: &mut Env<'_>, retransmission: bool) {
         env.counters.inc(Counter::TcpLossProbes);
-        self.begin_disorder(env.now);
+        self.begin_disorder();
         self.cold.recovery.probe = Probe {
             end: self.hot.snd_nxt,
             kind: if retransmission {

@@ -19,8 +19,9 @@ use crate::tcp::tcb::{Tcb, flag};
 /// Recoveries without a duplicate report after which the reordering window
 /// falls back (RFC 8985, 6.2, step 4).
 const PERSIST: u8 = 16;
-/// A round-trip minimum counts this long, milliseconds: 5 minutes.
-const MIN_RTT_LIFE_MS: u32 = 300_000;
+/// By what part of its distance to the smoothed round trip the minimum rises
+/// with each disorder: a path that became longer is believed in time.
+const MIN_RTT_DRIFT: u32 = 16;
 
 /// State of a flow (RFC 8985, 5.3, by its names).
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,8 +34,6 @@ pub(crate) struct Rack {
     rtt_us: u32,
     /// The shortest round trip of late, microseconds; 0 before the first.
     min_rtt_us: u32,
-    /// When that was measured: milliseconds, modulo 2^32.
-    min_rtt_at: u32,
     /// Behind the highest byte acknowledged in whatever way.
     fack: SeqNum,
     /// `snd_nxt` when a duplicate report last widened the window.
@@ -62,7 +61,6 @@ impl Rack {
         end_seq: SeqNum::new(0),
         rtt_us: 0,
         min_rtt_us: 0,
-        min_rtt_at: 0,
         fack: SeqNum::new(0),
         dsack_round: SeqNum::new(0),
         in_dsack_round: false,
@@ -80,13 +78,16 @@ impl Rack {
     }
 
     /// RFC 8985, 6.2, step 1.
-    fn update_min_rtt(&mut self, now: Instant, rtt_us: u32) {
-        let now_ms = millis(now);
-        let stale = now_ms.wrapping_sub(self.min_rtt_at) > MIN_RTT_LIFE_MS;
-        if self.min_rtt_us == 0 || stale || rtt_us <= self.min_rtt_us {
+    fn update_min_rtt(&mut self, rtt_us: u32) {
+        if self.min_rtt_us == 0 || rtt_us <= self.min_rtt_us {
             self.min_rtt_us = rtt_us.max(1);
-            self.min_rtt_at = now_ms;
         }
+    }
+
+    /// The minimum is of late: it follows the smoothed round trip slowly.
+    fn age_min_rtt(&mut self, srtt_us: u32) {
+        self.update_min_rtt(srtt_us);
+        self.min_rtt_us += (srtt_us - self.min_rtt_us.min(srtt_us)) / MIN_RTT_DRIFT;
     }
 
     /// The peer reports that it received something twice: the window was too
@@ -116,21 +117,15 @@ impl Rack {
     }
 }
 
-fn millis(at: Instant) -> u32 {
-    #[expect(clippy::cast_possible_truncation, reason = "a clock modulo 2^32")]
-    let millis = at.as_millis() as u32;
-    millis
-}
-
 impl Tcb<'_> {
     /// The first selective acknowledgement, or a probe: RACK's state counts from
     /// now on.
-    pub(crate) fn begin_disorder(&mut self, now: Instant) {
+    pub(crate) fn begin_disorder(&mut self) {
         if !self.hot.has(DISORDER) {
             self.cold.recovery.rack.begin(self.hot.snd_una);
             let srtt_us = self.hot.rtt.srtt_us;
             if srtt_us > 0 {
-                self.cold.recovery.rack.update_min_rtt(now, srtt_us);
+                self.cold.recovery.rack.age_min_rtt(srtt_us);
             }
             self.hot.set(flag::UNORDERED_ACKS);
         }
@@ -164,7 +159,7 @@ impl Tcb<'_> {
                 return;
             }
         } else {
-            rack.update_min_rtt(now, rtt_us);
+            rack.update_min_rtt(rtt_us);
         }
         if sent_at > rack.sent_at || (sent_at == rack.sent_at && end.after(rack.end_seq)) {
             rack.sent_at = sent_at;

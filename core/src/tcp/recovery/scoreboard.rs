@@ -70,7 +70,7 @@ impl Tcb<'_> {
         }
         let highest = sane.iter().map(|block| block.1).reduce(SeqNum::later);
         if let Some(highest) = highest {
-            self.begin_disorder(env.now);
+            self.begin_disorder();
             self.mark_sacked(env, seg, &sane, highest);
         }
         duplicate
@@ -276,7 +276,7 @@ impl Tcb<'_> {
         let trusting =
             self.hot.has(flag::SACK) && self.hot.rtt.backoff == 0 && !self.has_reneged(env);
         let window_us = self.reordering_window(env);
-        self.begin_disorder(env.now);
+        self.begin_disorder();
         (self.hot.sacked, self.hot.retransmitted, self.hot.lost) = (0, 0, 0);
         self.hot.dup_acks = 0;
         let mut at = self.hot.send.head;
