@@ -4,7 +4,7 @@
 use arrayvec::ArrayVec;
 
 use super::seq::SeqNum;
-use super::tcb::{Tcb, flag};
+use super::tcb::{Tcb, flag, mark};
 use crate::Counter;
 use crate::tcp::Env;
 
@@ -58,9 +58,11 @@ impl Tcb<'_> {
         self.note_out_of_order();
     }
 
-    /// Keeps the flag that says that ACKs carry SACK blocks.
+    /// Keeps the flag that says that ACKs carry SACK blocks, or that a FIN waits
+    /// for data before it.
     pub(super) fn note_out_of_order(&mut self) {
-        if self.cold.out_of_order.is_empty() && !self.cold.duplicate.is_some() {
+        let early_fin = self.cold.marks & mark::EARLY_FIN != 0;
+        if self.cold.out_of_order.is_empty() && !self.cold.duplicate.is_some() && !early_fin {
             self.hot.clear(flag::OUT_OF_ORDER);
         }
     }

@@ -381,9 +381,22 @@ impl Tcb<'_> {
             return Ok(self.on_fin());
         }
         if fin {
-            self.ack_now();
+            self.keep_early_fin(fin_at);
+        } else if self.cold.marks & mark::EARLY_FIN != 0 && self.cold.early_fin == self.hot.rcv_nxt
+        {
+            return Ok(self.on_fin());
         }
         Ok(Outcome::Keep)
+    }
+
+    /// A FIN behind a hole counts once the hole is filled. The flag keeps the
+    /// segment that fills it off the fast path.
+    #[cold]
+    fn keep_early_fin(&mut self, at: SeqNum) {
+        self.ack_now();
+        self.cold.early_fin = at;
+        self.cold.marks |= mark::EARLY_FIN;
+        self.hot.set(flag::OUT_OF_ORDER);
     }
 
     /// Queues the payload, in one piece or several.

@@ -210,6 +210,8 @@ impl Tcb<'_> {
                 return;
             }
             let old = self.hot.rcv_nxt.bytes_since(node.seq);
+            let (seq, twice) = (node.seq, old.min(node.len));
+            self.report_duplicate(seq, seq + twice);
             let frame = env.nodes.pop_front(&mut self.cold.out_of_order);
             let Some(mut frame) = frame else { return };
             let cost = u32::try_from(frame.slot_size()).unwrap_or(u32::MAX);

@@ -155,6 +155,8 @@ pub(crate) mod mark {
     pub(crate) const CHALLENGE: u8 = 1 << 2;
     /// Its event log is on.
     pub(crate) const LOGGED: u8 = 1 << 3;
+    /// The peer's FIN came before data that precedes it.
+    pub(crate) const EARLY_FIN: u8 = 1 << 4;
 }
 
 /// What every segment touches: two cache lines.
@@ -366,6 +368,8 @@ pub(crate) struct Cold {
     pub(crate) initial_window: u8,
     /// Segments received out of order and queued.
     pub(crate) out_of_order_count: u16,
+    /// Where that FIN is.
+    pub(crate) early_fin: SeqNum,
     /// The last segments out of order: their blocks lead the SACK option.
     pub(crate) arrivals: Arrivals,
     pub(crate) duplicate: Duplicate,
@@ -411,6 +415,7 @@ impl Cold {
         quick_acks: 0,
         initial_window: 0,
         out_of_order_count: 0,
+        early_fin: SeqNum::new(0),
         arrivals: [SeqNum::new(0); 4],
         duplicate: Duplicate::EMPTY,
         next_free: 0,

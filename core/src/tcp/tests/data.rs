@@ -2,7 +2,7 @@
 
 use super::script::{PEER_ISS, Script, seg};
 use crate::wire::tcp::ACK;
-use crate::{Counter, Error, TcpOptions};
+use crate::{Counter, Error, TcpOptions, TcpState};
 
 #[test]
 fn rfc9293_3_8_6_3_every_second_full_segment_is_acknowledged() {
@@ -300,6 +300,37 @@ fn rfc2018_4_the_blocks_reported_last_come_first() {
     s.inject(seg().seq(1).ack(1).data(&[1; 200]));
     s.expect(seg().seq(1).ack(701).sack(&[(801, 1101)]));
     s.read();
+    s.skip();
+    s.finish();
+}
+
+#[test]
+fn rfc9293_3_10_7_4_a_fin_that_comes_early_counts_when_the_hole_is_filled() {
+    // With the hole before data, and before the FIN alone.
+    for early in [&[7u8; 100][..], &[]] {
+        let mut s = Script::plain();
+        s.inject(seg().seq(101).ack(1).data(early).fin());
+        s.expect(seg().seq(1).ack(1));
+        assert_eq!(s.state(), TcpState::Established);
+        s.inject(seg().seq(1).ack(1).data(&[7; 100]));
+        let end = 102 + early.len() as u32;
+        s.expect(seg().seq(1).ack(end));
+        assert_eq!(s.state(), TcpState::CloseWait);
+        assert_eq!(s.read().len(), 100 + early.len());
+        s.finish();
+    }
+}
+
+#[test]
+fn rfc2883_4_data_that_reaches_into_a_queued_block_is_reported() {
+    let mut s = Script::accepted(TcpOptions::DEFAULT, seg().mss(1000).sack_ok());
+    s.inject(seg().seq(101).ack(1).data(&[1; 100]));
+    s.expect(seg().seq(1).ack(1).sack(&[(101, 201)]));
+    s.inject(seg().seq(301).ack(1).data(&[1; 100]));
+    s.expect(seg().seq(1).ack(1).sack(&[(301, 401), (101, 201)]));
+    s.inject(seg().seq(1).ack(1).data(&[1; 150]));
+    s.expect(seg().seq(1).ack(201).sack(&[(101, 151), (301, 401)]));
+    assert_eq!(s.read().len(), 200);
     s.skip();
     s.finish();
 }
