@@ -7,12 +7,14 @@ use super::node::Link;
 use super::seq::SeqNum;
 use super::tcb::Tcb;
 
-/// Most blocks of an option, and so most arrivals remembered.
+/// Most blocks of an option.
 const MOST: usize = 4;
+/// Arrivals remembered: as many as there are blocks beside timestamps.
+const REMEMBERED: usize = 3;
 
 /// Where the last segments out of order arrived, newest first; one entry for
 /// each stretch, as far as is known without a look at the queue.
-pub(crate) type Arrivals = [SeqNum; MOST];
+pub(crate) type Arrivals = [SeqNum; REMEMBERED];
 
 impl Tcb<'_> {
     /// A segment was queued at `seq`, behind the node `after`. One that continues
@@ -32,7 +34,7 @@ impl Tcb<'_> {
     /// segment which triggered this ACK", and "The SACK option SHOULD be filled
     /// out by repeating the most recently reported SACK blocks".
     pub(crate) fn sack_blocks(&mut self, env: &Env<'_>, most: usize) -> ArrayVec<(u32, u32), MOST> {
-        let mut recent = [None; MOST];
+        let mut recent = [None; REMEMBERED];
         let mut others = ArrayVec::<(SeqNum, SeqNum), MOST>::new();
         let mut at = self.cold.out_of_order.head;
         while let Some(node) = at.and_then(|id| env.nodes.get(id)) {
@@ -54,9 +56,11 @@ impl Tcb<'_> {
         }
         let stretches = recent.into_iter().flatten().chain(others);
         let mut blocks = ArrayVec::new();
-        for ((left, right), arrival) in stretches.zip(&mut self.cold.arrivals) {
+        for (index, (left, right)) in stretches.take(MOST).enumerate() {
             blocks.push((left.raw(), right.raw()));
-            *arrival = left;
+            if let Some(arrival) = self.cold.arrivals.get_mut(index) {
+                *arrival = left;
+            }
         }
         blocks.truncate(most);
         self.add_report(&mut blocks, most);

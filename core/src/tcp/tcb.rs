@@ -416,7 +416,7 @@ impl Cold {
         initial_window: 0,
         out_of_order_count: 0,
         early_fin: SeqNum::new(0),
-        arrivals: [SeqNum::new(0); 4],
+        arrivals: [SeqNum::new(0); 3],
         duplicate: Duplicate::EMPTY,
         next_free: 0,
     };

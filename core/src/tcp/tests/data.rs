@@ -291,8 +291,8 @@ fn rfc2018_4_the_blocks_reported_last_come_first() {
     arrive(601, &[(601, 701), (201, 301)]);
     arrive(401, &[(401, 501), (601, 701), (201, 301)]);
     arrive(801, &[(801, 901), (401, 501), (601, 701), (201, 301)]);
-    // One more than the option holds: the oldest is left out.
-    arrive(1001, &[(1001, 1101), (801, 901), (401, 501), (601, 701)]);
+    // One more than the option holds, and two more than are remembered.
+    arrive(1001, &[(1001, 1101), (801, 901), (401, 501), (201, 301)]);
     // Two stretches grow together.
     arrive(501, &[(401, 701), (1001, 1101), (801, 901), (201, 301)]);
     arrive(301, &[(201, 701), (1001, 1101), (801, 901)]);
