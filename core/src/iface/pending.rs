@@ -5,7 +5,10 @@ use core::net::IpAddr;
 
 use pollwire_rings::{FrameBuf, FrameRef, TxMeta};
 
-/// Most packets that wait for one neighbour.
+use crate::wire::ipv4::FRAGMENT_OFFSET;
+use crate::wire::ipv6;
+
+/// Most datagrams that wait for one neighbour, whole or in fragments.
 pub(crate) const PER_NEIGHBOR: usize = 4;
 /// Most packets that wait for all neighbours together.
 pub(crate) const TOTAL: usize = 64;
@@ -17,6 +20,22 @@ pub(crate) struct Pending {
     pub(crate) payload: Option<FrameRef>,
     /// Offsets count from the IP header.
     pub(crate) meta: TxMeta,
+}
+
+impl Pending {
+    /// Whether it is a fragment other than the first.
+    fn continues_datagram(&self) -> bool {
+        let offset = |at: usize, mask: u16| {
+            let field = self.frame.get(at..).and_then(<[u8]>::first_chunk);
+            field.is_some_and(|field| u16::from_be_bytes(*field) & mask != 0)
+        };
+        match self.frame.first().map(|first| first >> 4) {
+            Some(4) => offset(6, FRAGMENT_OFFSET),
+            // The fragment header comes right behind the fixed one.
+            Some(6) => self.frame.get(6) == Some(&ipv6::FRAGMENT) && offset(42, 0xfff8),
+            _ => false,
+        }
+    }
 }
 
 /// All waiting packets in the order of their coming. One queue serves all
@@ -32,35 +51,49 @@ impl PendingQueue {
         }
     }
 
-    /// Adds a packet for `neighbor`. Where there is no room, the oldest packet
-    /// for that neighbour, or the oldest of all, gives way and is returned:
-    /// RFC 1122, 2.3.2.2, wants at least the latest packet saved, and the one
-    /// that has waited longest is the least likely to be answered. `limit`
-    /// bounds the whole queue beside [`TOTAL`].
-    #[must_use = "the packet that gave way must be counted"]
-    pub(crate) fn push(
-        &mut self,
-        neighbor: IpAddr,
-        packet: Pending,
-        limit: usize,
-    ) -> Option<Pending> {
-        let mut own = self
-            .packets
-            .iter()
-            .enumerate()
-            .filter(|(_, (waits_for, _))| *waits_for == neighbor)
-            .map(|(index, _)| index);
-        let oldest_own = own.next();
-        let victim = if oldest_own.is_some() && own.count() + 1 >= PER_NEIGHBOR {
-            oldest_own
-        } else if self.packets.len() >= limit.clamp(1, TOTAL) {
-            Some(0)
-        } else {
-            None
+    /// Adds a packet for `neighbor`. Where there is no room, the oldest datagram
+    /// for that neighbour, or the oldest of all, gives way: RFC 1122, 2.3.2.2,
+    /// wants at least the latest packet saved, and the one that has waited
+    /// longest is the least likely to be answered. `limit` bounds the whole
+    /// queue beside [`TOTAL`]. Returns how many packets gave way.
+    #[must_use = "the packets that gave way must be counted"]
+    pub(crate) fn push(&mut self, neighbor: IpAddr, packet: Pending, limit: usize) -> usize {
+        let mut gone = 0;
+        let own = |(waits_for, packet): &(IpAddr, Pending)| {
+            *waits_for == neighbor && !packet.continues_datagram()
         };
-        let evicted = victim.and_then(|index| self.packets.remove(index));
+        let datagrams = self.packets.iter().filter(|waiting| own(waiting)).count();
+        if datagrams >= PER_NEIGHBOR
+            && !packet.continues_datagram()
+            && let Some(oldest) = self.packets.iter().position(own)
+        {
+            gone += self.evict(oldest);
+        }
+        if self.packets.len() >= limit.clamp(1, TOTAL) {
+            gone += self.evict(0);
+        }
         self.packets.push_back((neighbor, packet));
-        evicted.map(|(_, packet)| packet)
+        gone
+    }
+
+    /// Drops the packet at `index`, and the other fragments of its datagram.
+    fn evict(&mut self, index: usize) -> usize {
+        let Some((neighbor, _)) = self.packets.remove(index) else {
+            return 0;
+        };
+        let mut gone = 1;
+        loop {
+            let next = (index..)
+                .zip(self.packets.iter().skip(index))
+                .find(|(_, (waits_for, _))| *waits_for == neighbor);
+            match next {
+                Some((at, (_, packet))) if packet.continues_datagram() => {
+                    self.packets.remove(at);
+                    gone += 1;
+                }
+                _ => return gone,
+            }
+        }
     }
 
     /// Takes the oldest packet for `neighbor`.

@@ -148,8 +148,10 @@ impl Stack {
     /// at most an eighth of the frames.
     pub(super) fn wait_for(&mut self, neighbor: IpAddr, packet: Pending) {
         let limit = self.pool.capacity() / 8;
-        if self.iface.pending.push(neighbor, packet, limit).is_some() {
-            self.counters.drop(DropReason::NeighborQueueFull);
+        let gone = self.iface.pending.push(neighbor, packet, limit);
+        if gone > 0 {
+            let gone = gone as u64;
+            self.counters.drop_many(DropReason::NeighborQueueFull, gone);
         }
     }
 

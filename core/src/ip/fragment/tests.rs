@@ -228,6 +228,33 @@ fn what_does_not_fit_the_queue_to_the_device_waits_whole() {
 }
 
 #[test]
+fn rfc_1122_2_3_2_2_all_fragments_wait_for_the_neighbour() {
+    let mut host = host();
+    let id = bind(&mut host, 7);
+    let stranger = SocketAddr::from((Ipv4Addr::new(10, 0, 0, 77), 4000));
+    for len in [30_000, 2000, 3000, 4000] {
+        let sent = host.stack.udp_try_send(id, &pattern(len), stranger);
+        sent.expect("waits");
+    }
+    let waiting = |len: usize| (len + 8_usize).div_ceil(1480);
+    let all: usize = [30_000, 2000, 3000, 4000].map(waiting).iter().sum();
+    assert_eq!(host.dropped(DropReason::NeighborQueueFull), 0);
+    assert!(host.stack.pool().in_use() >= all);
+    // A fifth: the first datagram gives way, with all of its fragments.
+    host.stack
+        .udp_try_send(id, b"short", stranger)
+        .expect("waits");
+    let gone = host.dropped(DropReason::NeighborQueueFull);
+    assert_eq!(gone, waiting(30_000) as u64);
+    for _ in 0..4 {
+        host.advance(Duration::from_secs(1));
+    }
+    let lost = host.dropped(DropReason::NeighborUnreachable);
+    assert_eq!(lost as usize, all - waiting(30_000) + 1);
+    host.finish();
+}
+
+#[test]
 fn sockets_that_take_one_frame_skip_longer_datagrams() {
     let mut host = host();
     let id = bind(&mut host, 7);
