@@ -4,6 +4,7 @@
 //! sleep until `deadline`. Time and frames are arguments: nothing here reads a
 //! clock, a device or a random source of the host's.
 
+mod control;
 mod expected;
 mod expected6;
 mod input;
@@ -12,6 +13,7 @@ mod listen;
 mod log;
 mod looped;
 mod memory;
+mod path;
 mod tcp;
 mod time_wait;
 

@@ -3,24 +3,20 @@
 use core::net::{IpAddr, SocketAddr};
 
 use pollwire_offload::checksum::Sum;
-use pollwire_rings::{FrameBuf, FrameRef, Instant, RxChecksum, RxMeta, TxBurst, TxMeta};
+use pollwire_rings::{FrameBuf, Instant, RxChecksum, RxMeta, TxBurst};
 
 use super::{IpMeta, Stack};
-use crate::ip::{Cause, IcmpError};
 use crate::tcp::ecn;
 use crate::tcp::emit::{Sink, Stop, Unresolved};
-use crate::tcp::header::{self, HeaderFields};
+use crate::tcp::header;
 use crate::tcp::input::Outcome;
-use crate::tcp::segment::{MIN_HEADER, Segment};
+use crate::tcp::segment::Segment;
 use crate::tcp::seq::SeqNum;
 use crate::tcp::tcb::{Tcb, TcpState, flag, mark};
 use crate::tcp::template::Template;
 use crate::tcp::{Env, TcpOptions, half_open, listen, records};
-use crate::wire::MacAddr;
 use crate::wire::tcp::{ACK, RST, SYN};
 use crate::{ConnError, Counter, DropReason, FlowKey};
-
-const PROTOCOL_TCP: u8 = 6;
 
 impl Stack {
     /// Takes a TCP segment. `frame` begins with its TCP header and ends with
@@ -336,97 +332,6 @@ impl Stack {
         tcb.cold.misc_at = Instant::ZERO;
     }
 
-    /// RST for a segment of a flow that exists (RFC 9293, 3.5.2): its sequence
-    /// number is what the segment acknowledged.
-    fn send_reset_to(&mut self, now: Instant, index: u32, seq: SeqNum) {
-        if let Some(key) = self.tcp.key(index).copied() {
-            self.send_reset(now, &key, seq, None);
-        }
-    }
-
-    /// RST of a flow's own accord.
-    pub(crate) fn send_reset_of(&mut self, now: Instant, index: u32, seq: SeqNum) {
-        let Some(tcb) = self.tcp.tcb(index) else {
-            return;
-        };
-        // RFC 7323, 3.2: once agreed on, "the TSopt [...] SHOULD be sent in an
-        // <RST> segment".
-        let timed = tcb.hot.has(flag::TIMESTAMPS) && tcb.hot.state.is_synchronized();
-        let timestamps = timed.then(|| (tcb.timestamp(now), tcb.hot.ts_recent));
-        let fields = HeaderFields {
-            timestamps,
-            ..reset_fields(seq, Some(tcb.hot.rcv_nxt))
-        };
-        let key = *tcb.key;
-        let options = header::plain_options(timestamps, &[]);
-        self.counters.inc(Counter::TcpResetsOut);
-        self.send_control(now, &key, &fields, &options);
-    }
-
-    /// RFC 9293, 3.10.7.1: what a segment for no connection is answered with.
-    fn refuse(&mut self, now: Instant, key: &FlowKey, seg: &Segment) {
-        if seg.has(ACK) {
-            self.send_reset(now, key, seg.ack, None);
-        } else {
-            self.send_reset(now, key, SeqNum::new(0), Some(seg.end()));
-        }
-    }
-
-    pub(super) fn send_reset(
-        &mut self,
-        now: Instant,
-        key: &FlowKey,
-        seq: SeqNum,
-        ack: Option<SeqNum>,
-    ) {
-        let fields = reset_fields(seq, ack);
-        self.counters.inc(Counter::TcpResetsOut);
-        self.send_control(now, key, &fields, &[]);
-    }
-
-    /// Sends a segment without payload that no flow's output sends.
-    pub(super) fn send_control(
-        &mut self,
-        now: Instant,
-        key: &FlowKey,
-        fields: &HeaderFields,
-        options: &[u8],
-    ) {
-        let Some(mut frame) = self.pool.alloc() else {
-            self.counters.inc(Counter::NoFrame);
-            return;
-        };
-        if let Some(out) = frame.push_back(MIN_HEADER + options.len()) {
-            header::write_tcp(out, key, fields, options);
-            let check = header::pseudo_sum(key, out.len()).add_bytes(out).finish();
-            if let Some(field) = out.get_mut(16..18) {
-                field.copy_from_slice(&check.to_be_bytes());
-            }
-        }
-        self.counters.inc(Counter::TcpSegmentsOut);
-        self.send_segment(now, key, frame, None);
-    }
-
-    fn send_segment(
-        &mut self,
-        now: Instant,
-        key: &FlowKey,
-        frame: FrameBuf,
-        payload: Option<FrameRef>,
-    ) {
-        let (local, remote) = (key.local().ip(), key.remote().ip());
-        // What cannot be sent has been counted; TCP's timers see to the rest.
-        let _ = self.ip_send(
-            now,
-            local,
-            remote,
-            PROTOCOL_TCP,
-            frame,
-            payload,
-            TxMeta::default(),
-        );
-    }
-
     /// Sends for every touched flow until the burst is full. Returns whether
     /// more is left for this turn.
     #[inline(always)]
@@ -565,91 +470,5 @@ impl Stack {
             // A timer's outcome drops no packet.
             let _ = self.apply_outcome(now, index, outcome);
         }
-    }
-
-    /// A neighbour does not answer: connections being opened through it fail
-    /// (RFC 1122, 4.2.3.9); others live on, their timers decide.
-    pub(crate) fn neighbor_failed(&mut self, address: IpAddr) {
-        for index in 0..self.tcp.len() {
-            let opening = self
-                .tcp
-                .hot(index)
-                .is_some_and(|hot| hot.state == TcpState::SynSent);
-            let Some(key) = self.tcp.key(index) else {
-                return;
-            };
-            let remote = key.remote().ip();
-            if opening && self.iface.hop_for(remote) == Some(address) {
-                self.end_flow(index, Some(ConnError::HostUnreachable));
-            }
-        }
-    }
-
-    /// Whether some IPv6 flow through the neighbour at `mac` made progress since
-    /// it last took its link header anew, which is since the neighbour was last
-    /// taken for stale.
-    ///
-    /// RFC 4861, 7.3.1: "A TCP acknowledgment for new data [...] indicates that
-    /// data previously sent reached the peer. Likewise, the arrival of new
-    /// (non-duplicate) data indicates that earlier acknowledgments are being
-    /// delivered to the remote peer."
-    pub(crate) fn has_progress(&self, mac: MacAddr) -> bool {
-        let generation = self.iface.generation();
-        (0..self.tcp.len()).any(|index| {
-            let (Some(hot), Some(cold)) = (self.tcp.hot(index), self.tcp.cold(index)) else {
-                return false;
-            };
-            hot.state.is_synchronized()
-                && cold.template.generation == generation
-                && self.tcp.key(index).is_some_and(|key| !key.is_v4())
-                && cold.template.link().first_chunk() == Some(&mac.0)
-                && (hot.snd_una != cold.link_una || hot.rcv_nxt != cold.link_nxt)
-        })
-    }
-
-    /// An ICMP error about a segment that we sent (RFC 5927: believed only when
-    /// it quotes a sequence number in flight). RFC 1122, 4.2.3.9: hard errors
-    /// SHOULD abort; RFC 5461 lets them do so only before the connection is
-    /// open.
-    pub(crate) fn tcp_icmp_error(&mut self, error: &IcmpError) {
-        let key = FlowKey::new(error.local, error.remote);
-        let Some(index) = self.find_flow(&key) else {
-            return;
-        };
-        let Some(hot) = self.tcp.hot(index) else {
-            return;
-        };
-        let seq = SeqNum::new(error.seq);
-        let in_flight = seq.at_or_after(hot.snd_una) && seq.before(hot.snd_nxt);
-        match error.cause {
-            Cause::Failed(cause) if hot.state == TcpState::SynSent && in_flight => {
-                self.end_flow(index, Some(cause));
-            }
-            Cause::Failed(cause) if in_flight => {
-                let now = self.now();
-                if let Some(mut tcb) = self.tcp.tcb(index) {
-                    tcb.on_soft_error(now, cause);
-                }
-            }
-            Cause::TooBig(mtu) if in_flight => {
-                // Flows through that path learn of it when they next send: their
-                // link headers are void now.
-                self.lower_path_mtu(error.remote.ip(), mtu, error.len);
-                self.tcp.touch(index);
-            }
-            _ => {}
-        }
-    }
-}
-
-/// The header of RST.
-fn reset_fields(seq: SeqNum, ack: Option<SeqNum>) -> HeaderFields {
-    HeaderFields {
-        seq,
-        ack: ack.unwrap_or_default(),
-        flags: if ack.is_some() { RST | ACK } else { RST },
-        window: 0,
-        timestamps: None,
-        ecn: 0,
     }
 }

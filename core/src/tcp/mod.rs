@@ -21,7 +21,7 @@
 //! | [`half_open`], [`time_wait`] | what such a record is before and after |
 //! | [`cookie`] | handshakes without a record |
 //! | [`challenge`] | how many challenge ACKs go out |
-//! | [`api`], [`transfer`], [`info`] | what applications call |
+//! | [`api`], [`listeners`], [`transfer`], [`info`] | what applications call |
 
 pub(crate) mod ack;
 mod api;
@@ -39,6 +39,7 @@ mod info;
 pub(crate) mod input;
 pub(crate) mod isn;
 pub(crate) mod listen;
+mod listeners;
 pub(crate) mod node;
 pub(crate) mod open;
 mod options;
