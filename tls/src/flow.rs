@@ -8,7 +8,7 @@ mod receive;
 mod transmit;
 
 use alloc::vec::Vec;
-use core::cell::{Ref, RefCell};
+use core::cell::{OnceCell, RefCell};
 use core::future::poll_fn;
 use core::net::SocketAddr;
 use core::task::Poll;
@@ -45,11 +45,14 @@ use receive::{End, Receiver};
 /// it, reading fails with [`TlsError::Truncated`].
 pub struct TlsFlow<'n> {
     tcp: TcpFlow<'n>,
+    /// Borrowed within one call, never across an await, and never while the
+    /// application's own code runs.
     state: RefCell<State>,
+    /// Set at the end of the handshake.
+    info: OnceCell<ConnectionInfo>,
 }
 
-/// What [`TlsFlow::info`] shows before the handshake: no flow is given out by
-/// then.
+/// Before the end of the handshake, until when no flow is given out.
 static NOTHING_AGREED: ConnectionInfo = ConnectionInfo {
     version: Version::Tls13,
     cipher_suite: CipherSuite(0),
@@ -67,11 +70,11 @@ struct State {
 
 impl State {
     /// How the handshake ended, if it has.
-    fn outcome(&self) -> Option<Result<(), TlsError>> {
-        if self.engine.info().is_some() {
-            return Some(Ok(()));
+    fn outcome(&self) -> Option<Result<ConnectionInfo, TlsError>> {
+        match self.engine.info() {
+            Some(info) => Some(Ok(info.clone())),
+            None => self.receiver.failure().map(Err),
         }
-        self.receiver.failure().map(Err)
     }
 }
 
@@ -107,6 +110,7 @@ impl<'n> TlsFlow<'n> {
                 receiver: Receiver::new(),
                 pace: Pace::new(),
             }),
+            info: OnceCell::new(),
         };
         loop {
             let output = flow.take_output();
@@ -114,7 +118,10 @@ impl<'n> TlsFlow<'n> {
                 flow.tcp.write_all(&output).await?;
             }
             match flow.state.borrow().outcome() {
-                Some(Ok(())) => break,
+                Some(Ok(info)) => {
+                    flow.info.get_or_init(|| info);
+                    break;
+                }
                 Some(Err(error)) => return Err(error),
                 None => {}
             }
@@ -151,10 +158,8 @@ impl<'n> TlsFlow<'n> {
 
     /// What the handshake agreed on.
     #[must_use]
-    pub fn info(&self) -> Ref<'_, ConnectionInfo> {
-        Ref::map(self.state.borrow(), |state| {
-            state.engine.info().unwrap_or(&NOTHING_AGREED)
-        })
+    pub fn info(&self) -> &ConnectionInfo {
+        self.info.get().unwrap_or(&NOTHING_AGREED)
     }
 
     /// The connection below.
@@ -356,7 +361,9 @@ impl<'n> TlsFlow<'n> {
     /// # Errors
     /// [`TlsError`] when the connection is over.
     pub fn update_key(&self) -> Result<(), TlsError> {
-        self.state.borrow_mut().engine.update_key()
+        self.state.borrow_mut().engine.update_key()?;
+        self.push_output();
+        Ok(())
     }
 
     /// This side's address.

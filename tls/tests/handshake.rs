@@ -94,6 +94,42 @@ fn both_versions_carry_data_both_ways() {
 }
 
 #[test]
+fn rfc8446_5_1_a_chain_of_many_records_is_put_together() {
+    let authority = Authority::new("test");
+    let identity = authority.server(NAME);
+    // Certificates that lead nowhere, until the message fills three records.
+    let mut chain = identity.chain();
+    while chain
+        .iter()
+        .map(|certificate| certificate.len())
+        .sum::<usize>()
+        < 40_000
+    {
+        chain.push(authority.server("other.test").certificate);
+    }
+    for versions in [Versions::Tls13, Versions::Tls12] {
+        let client = client(&authority).versions(versions).build().expect("fine");
+        let server = ServerConfig::builder(clock()).identity(chain.clone(), identity.key());
+        let outcome = meet(&client, &server.build().expect("fine"), NAME);
+        let info = outcome.client.expect("works");
+        assert_eq!(info.peer_certificates, chain);
+    }
+    // Longer than anybody's.
+    while chain
+        .iter()
+        .map(|certificate| certificate.len())
+        .sum::<usize>()
+        < 80_000
+    {
+        chain.push(authority.server("other.test").certificate);
+    }
+    let client = client(&authority).build().expect("fine");
+    let server = ServerConfig::builder(clock()).identity(chain, identity.key());
+    let outcome = meet(&client, &server.build().expect("fine"), NAME);
+    assert!(outcome.client.is_err() && outcome.server.is_err());
+}
+
+#[test]
 fn the_hybrid_key_exchange_is_used_where_both_want_it() {
     let authority = Authority::new("test");
     let identity = authority.server(NAME);

@@ -101,7 +101,8 @@ impl Receiver {
     fn complete(&mut self, engine: &mut Engine, frame: &mut FrameRef) -> Result<(), TlsError> {
         while !self.partial.is_empty() && !frame.is_empty() && self.end.is_none() {
             let whole = record_length(&self.partial)?;
-            let missing = whole.unwrap_or(crate::engine::record::HEADER) - self.partial.len();
+            let wanted = whole.unwrap_or(crate::engine::record::HEADER);
+            let missing = wanted.saturating_sub(self.partial.len());
             let part = frame.get(..missing.min(frame.len())).unwrap_or_default();
             if let Some(whole) = whole {
                 let more = whole.saturating_sub(self.partial.len());
@@ -111,7 +112,7 @@ impl Receiver {
             self.copied += part.len();
             let taken = part.len();
             frame.trim_front(taken);
-            if record_length(&self.partial)? == Some(self.partial.len()) {
+            if record_length(&self.partial)?.is_some_and(|whole| whole <= self.partial.len()) {
                 let mut record = core::mem::take(&mut self.partial);
                 match engine.on_record(&mut record)? {
                     Received::Data(data) if data.is_empty() => {}
