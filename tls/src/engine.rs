@@ -32,6 +32,9 @@ use session::Session;
 /// Most bytes of application data in one record (RFC 8446, 5.1).
 pub const MAX_RECORD_DATA: usize = record::MAX_PLAINTEXT;
 
+/// Room for output that an idle connection keeps.
+const KEPT: usize = 1024;
+
 /// The length of the record that `bytes` begin with, its header included;
 /// `None` while that is not known yet.
 ///
@@ -121,6 +124,9 @@ impl Engine {
         if self.sent == self.out.len() {
             self.sent = 0;
             self.out.clear();
+            // Of many connections few are busy: the others keep no room for a
+            // large record.
+            self.out.shrink_to(KEPT);
         }
     }
 
