@@ -9,14 +9,15 @@ use core::str::FromStr;
 use core::time::Duration;
 
 use pollwire_args::{Matches, Network, Opt, Program, Stop};
-use pollwire_core::Net;
+use pollwire_core::{Net, join_all};
 use pollwire_dns::{
-    Answer, Config, DnsError, Name, Nameserver, Record, RecordType, Resolver, Source, TlsTrust,
+    Answer, Config, DnsError, Name, Nameserver, RData, Record, RecordType, Resolver, Source,
+    TlsTrust,
 };
 use pollwire_tls::{Roots, WallClock};
 
 use crate::Finished;
-use crate::json::Json;
+use crate::json::{Json, quoted};
 
 const HOST: Opt = Opt::value("host", "NAME", "what to look up");
 const TYPE: Opt = Opt::value(
@@ -161,10 +162,9 @@ pub async fn run(net: Net<'_>, question: Question, clock: WallClock) -> Finished
     crate::wait_for_address(net).await;
     let resolver = question.resolving.resolver(net, clock);
     let start = net.now();
-    let mut answers = Vec::new();
-    for record_type in &question.types {
-        answers.push(ask(&resolver, &question.host, *record_type).await);
-    }
+    let types = question.types.iter();
+    let lookups = types.map(|record_type| ask(&resolver, &question.host, *record_type));
+    let answers = join_all(lookups).await;
     let elapsed = net.now().since(start);
     let text = if question.json {
         as_json(&question, &answers, elapsed)
@@ -212,6 +212,18 @@ fn exit_code(answers: &[Result<Answer, DnsError>]) -> u8 {
     }
 }
 
+/// A record's data as zone files have it.
+fn data(record: &Record) -> String {
+    match &record.data {
+        RData::TXT(text) => {
+            let strings = text.txt_data.iter();
+            let strings = strings.map(|bytes| quoted(&String::from_utf8_lossy(bytes)));
+            strings.collect::<Vec<_>>().join(" ")
+        }
+        data => data.to_string(),
+    }
+}
+
 /// Where an answer came from, in words.
 fn source(source: Source) -> String {
     match source {
@@ -244,7 +256,7 @@ fn as_text(question: &Question, answers: &[Result<Answer, DnsError>], elapsed: D
                 }
                 for record in answer.records() {
                     let (owner, kind) = (record.name.to_ascii(), record.record_type());
-                    line(format!("{owner} {ttl} {kind} {}", record.data));
+                    line(format!("{owner} {ttl} {kind} {}", data(record)));
                 }
             }
             Err(error) => line(format!("{} {record_type}: {error}", question.host)),
@@ -268,7 +280,7 @@ fn record_json(record: &Record, ttl: u64) -> String {
         .text("name", record.name.to_ascii())
         .raw("ttl", ttl)
         .text("type", record.record_type())
-        .text("data", &record.data)
+        .text("data", data(record))
         .finish()
 }
 
@@ -281,7 +293,7 @@ fn as_json(question: &Question, answers: &[Result<Answer, DnsError>], elapsed: D
                 let ttl = answer.ttl().as_secs();
                 let aliases = answer.aliases().iter();
                 let aliases = aliases.fold(Json::array(), |list, alias| {
-                    list.item(crate::json::quoted(&alias.to_ascii()))
+                    list.item(quoted(&alias.to_ascii()))
                 });
                 let records = answer.records().iter();
                 let records = records.fold(Json::array(), |list, record| {
