@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,8 +23,21 @@ const NAMES: &str = r#"
     local-data: "www.example. AAAA 2001:db8::1"
 "#;
 
-/// nginx with a large page over HTTP and HTTPS; its bytes.
-fn nginx(certificate: &Certificate) -> Result<(Running, Vec<u8>), Skip> {
+/// nginx, and what it serves.
+struct Pages {
+    _server: Running,
+    root: PathBuf,
+    page: Vec<u8>,
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        let _gone = fs::remove_dir_all(&self.root);
+    }
+}
+
+/// nginx with a large page over HTTP and HTTPS.
+fn nginx(certificate: &Certificate) -> Result<Pages, Skip> {
     need("nginx")?;
     let root = temporary("root");
     fs::create_dir(&root).expect("writable");
@@ -63,7 +76,11 @@ fn nginx(certificate: &Certificate) -> Result<(Running, Vec<u8>), Skip> {
         );
         thread::sleep(Duration::from_millis(10));
     }
-    Ok((server, page))
+    Ok(Pages {
+        _server: server,
+        root,
+        page,
+    })
 }
 
 fn fetch(host: &Host, arguments: &[&str]) -> (Option<i32>, String) {
@@ -98,9 +115,9 @@ fn pages_by_name() {
     isolated("fetch::pages_by_name", || {
         let certificate = Certificate::new()?;
         let _names = unbound(NAMES)?;
-        let (_pages, page) = nginx(&certificate)?;
+        let pages = nginx(&certificate)?;
         let trust = format!("--cacert={}", certificate.base64());
-        let hash = sha256(&page);
+        let hash = sha256(&pages.page);
         for host in Host::all() {
             for url in [
                 "https://www.example/page",
@@ -138,7 +155,7 @@ fn who_is_believed() {
     isolated("fetch::who_is_believed", || {
         let certificate = Certificate::new()?;
         let _names = unbound(NAMES)?;
-        let (_pages, _) = nginx(&certificate)?;
+        let _pages = nginx(&certificate)?;
         let trust = format!("--cacert={}", certificate.base64());
         let pin = format!("--ca-pin=key-fp:sha256:{}", certificate.key_hash());
         let wrong = "--ca-pin=key-fp:sha256:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
@@ -166,7 +183,7 @@ fn a_dead_address_costs_a_quarter_of_a_second() {
     isolated("fetch::a_dead_address_costs_a_quarter_of_a_second", || {
         let certificate = Certificate::new()?;
         let _names = unbound(NAMES)?;
-        let (_pages, _) = nginx(&certificate)?;
+        let _pages = nginx(&certificate)?;
         let trust = format!("--cacert={}", certificate.base64());
         for host in Host::all() {
             // unbound may turn the addresses: only the dead one first is told.
