@@ -1,6 +1,7 @@
 //! The interface in virtual time: a host with one address, and a link on which
 //! the test plays everybody else.
 
+mod address;
 mod arp;
 mod flood;
 mod neighbors;
