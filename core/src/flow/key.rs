@@ -204,6 +204,17 @@ impl FlowKey {
     }
 }
 
+/// An address as flows and sockets keep it: IPv4-mapped ones as IPv4, without
+/// scope and flow label. There is one interface, so a link-local address needs
+/// no scope.
+#[inline]
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(_) => address,
+        SocketAddr::V6(v6) => SocketAddr::new(v6.ip().to_canonical(), v6.port()),
+    }
+}
+
 impl fmt::Debug for FlowKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} <-> {}", self.local(), self.remote())

@@ -10,6 +10,7 @@ use super::Env;
 use super::options::{Handshake, TcpOptions};
 use super::table::FlowId;
 use super::tcb::{Tcb, TcpState, flag, mark};
+use crate::flow::canonical;
 use crate::{ConnError, Counter, Error, FlowKey, Misuse, Stack};
 
 /// What a task waits for.
@@ -48,6 +49,11 @@ impl Stack {
         remote: SocketAddr,
         options: TcpOptions,
     ) -> Result<FlowId, Misuse> {
+        let remote = canonical(remote);
+        let options = TcpOptions {
+            local: options.local.map(canonical),
+            ..options
+        };
         if remote.port() == 0 || remote.ip().is_unspecified() || remote.ip().is_multicast() {
             return Err(Misuse::BadDestination);
         }
@@ -55,6 +61,9 @@ impl Stack {
             Some(local) if !local.ip().is_unspecified() => {
                 if !self.is_local(local.ip()) {
                     return Err(Misuse::AddressNotLocal);
+                }
+                if local.is_ipv4() != remote.is_ipv4() {
+                    return Err(Misuse::NoSourceAddress);
                 }
                 local.ip()
             }

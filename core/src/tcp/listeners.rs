@@ -8,6 +8,7 @@ use super::listen::{ListenOptions, Listener, ListenerStats};
 use super::options::TcpOptions;
 use super::table::{FlowId, ListenerId};
 use super::tcb::flag;
+use crate::flow::canonical;
 use crate::{ConnError, Error, Misuse, Stack};
 
 impl Stack {
@@ -22,6 +23,7 @@ impl Stack {
         local: SocketAddr,
         options: ListenOptions,
     ) -> Result<ListenerId, Misuse> {
+        let local = canonical(local);
         let address = (!local.ip().is_unspecified()).then_some(local.ip());
         if let Some(address) = address
             && !self.is_local(address)

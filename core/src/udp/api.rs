@@ -11,6 +11,7 @@ use pollwire_rings::{FrameBuf, FrameRef, Instant, TxChecksum, TxMeta};
 use zerocopy::IntoBytes;
 
 use super::{Socket, UdpId, UdpOptions, pseudo_sum};
+use crate::flow::canonical;
 use crate::wire::ipv4::PROTOCOL_UDP;
 use crate::wire::udp::CHECKSUM_AT;
 use crate::wire::{ETHERNET_HEADER, IPV4_HEADER, UDP_HEADER, UdpHeader};
@@ -44,6 +45,7 @@ impl Stack {
         local: SocketAddr,
         options: UdpOptions,
     ) -> Result<UdpId, Misuse> {
+        let local = canonical(local);
         let address = (!local.ip().is_unspecified()).then_some(local.ip());
         if address.is_some_and(|address| !self.is_local(address)) {
             return Err(Misuse::AddressNotLocal);
@@ -85,6 +87,7 @@ impl Stack {
     /// # Errors
     /// [`Misuse::StaleHandle`], [`Misuse::BadDestination`].
     pub fn udp_connect(&mut self, id: UdpId, remote: Option<SocketAddr>) -> Result<(), Misuse> {
+        let remote = remote.map(canonical);
         if remote.is_some_and(|remote| !is_destination(remote)) {
             return Err(Misuse::BadDestination);
         }
@@ -178,6 +181,7 @@ impl Stack {
         data: &[u8],
         remote: SocketAddr,
     ) -> Result<(), Error> {
+        let remote = canonical(remote);
         let source = self.udp_source(id, data.len(), remote)?;
         if data.len() > self.udp_unfragmented(remote.ip()) {
             let mut pieces = self.udp_copy(data, remote.ip())?;
@@ -255,6 +259,7 @@ impl Stack {
         frame: FrameRef,
         remote: SocketAddr,
     ) -> Result<(), (FrameRef, Error)> {
+        let remote = canonical(remote);
         match self.udp_source(id, frame.len(), remote) {
             Ok(source) if frame.len() > self.udp_in_one_packet(remote.ip()) => {
                 let mut pieces = Vec::from([frame]);

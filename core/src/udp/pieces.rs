@@ -9,6 +9,7 @@ use pollwire_rings::{FrameRef, HEADROOM};
 use zerocopy::IntoBytes;
 
 use super::{Datagram, UdpId, pseudo_sum};
+use crate::flow::canonical;
 use crate::wire::ipv4::PROTOCOL_UDP;
 use crate::wire::{UDP_HEADER, UdpHeader};
 use crate::{Counter, DropReason, Error, Misuse, Stack};
@@ -86,6 +87,7 @@ impl Stack {
                     error
                 });
         }
+        let remote = canonical(remote);
         let len = pieces.iter().map(|piece| piece.len()).sum();
         let source = self.udp_source(id, len, remote)?;
         self.udp_emit_pieces(source, remote, pieces)

@@ -472,6 +472,35 @@ fn sockets_bind_to_our_addresses_of_ipv6_only() {
 }
 
 #[test]
+fn scopes_and_mapped_addresses_are_those_of_the_host() {
+    let (mut host, socket) = host();
+    // With a scope, as text with `%` gives it.
+    let scoped = core::net::SocketAddrV6::new(ip(9), 12345, 7, 3);
+    host.stack.udp_connect(socket, Some(scoped.into())).unwrap();
+    host.give(datagram(b"hello"));
+    assert_eq!(received(&mut host, socket), b"hello");
+    host.stack
+        .udp_try_send(socket, b"x", scoped.into())
+        .unwrap();
+    assert_eq!(host.sent()[0].dst, ip(9));
+    // IPv4-mapped is IPv4.
+    let mapped: SocketAddr = "[::ffff:10.0.0.1]:99".parse().unwrap();
+    assert!(host.stack.udp_bind(mapped).is_ok());
+    let mapped: SocketAddr = "[::ffff:10.0.0.9]:99".parse().unwrap();
+    let flow = host.stack.tcp_connect(mapped, TcpOptions::DEFAULT).unwrap();
+    assert!(host.sent().is_empty(), "nothing over IPv6");
+    host.stack.tcp_abort(flow);
+    let options = TcpOptions {
+        local: Some("[2001:db8::1]:0".parse().unwrap()),
+        ..TcpOptions::DEFAULT
+    };
+    let mixed = host.stack.tcp_connect(mapped, options);
+    assert_eq!(mixed.unwrap_err(), Misuse::NoSourceAddress);
+    host.advance(10_000);
+    host.finish();
+}
+
+#[test]
 fn rfc9293_3_7_1_the_segment_size_leaves_room_for_ipv6() {
     let (mut host, _) = host();
     let peer = SocketAddr::from((ip(9), 80));
