@@ -177,6 +177,62 @@ fn single_bytes_arrive_in_order() {
     sim.finish();
 }
 
+/// Fifty connections whose peers send single bytes that nobody reads, and one
+/// that is read: it goes on at full speed, and few frames are held.
+#[test]
+fn tiny_segments_do_not_pin_the_pool() {
+    let path = Impairments {
+        delay: Duration::from_millis(1),
+        ..Impairments::NONE
+    };
+    let mut sim = Sim::new(4, path);
+    let options = TcpOptions::DEFAULT.nodelay();
+    let flows: Vec<_> = (0..50)
+        .map(|port| sim.connect(100 + port, options))
+        .collect();
+    let (from, to) = sim.connect(7, TcpOptions::DEFAULT);
+    let (mut tiny, mut bulk, mut most) = (0, 0u64, 0);
+    let limit = sim.now + Duration::from_secs(20);
+    let start = sim.now;
+    let done = sim.run(
+        limit,
+        |a, b| {
+            for &(from, _) in &flows {
+                if tiny < 10_000 && a.tcp_try_write(from, &[1]).is_ok() {
+                    tiny += 1;
+                }
+            }
+            while a.tcp_try_write(from, &[2; 8192]).is_ok() {}
+            while let Ok(Some(frame)) = b.tcp_try_recv(to) {
+                bulk += frame.len() as u64;
+            }
+            most = most.max(b.pool().in_use());
+        },
+        |_, b| tiny == 10_000 && b.counters().get(pollwire::Counter::TcpSegmentsIn) > 30_000,
+    );
+    let took = sim.now - start;
+    println!("{bulk} bytes in {took:?}, at most {most} frames in use");
+    assert!(done);
+    // One window of 64 KiB per round trip at the least.
+    assert!(
+        bulk as f64 / took.as_secs_f64() > 65_536.0 / 0.002,
+        "{bulk} in {took:?}"
+    );
+    let mut got = 0;
+    for &(_, to) in &flows {
+        while let Ok(Some(frame)) = sim.b.stack.tcp_try_recv(to) {
+            assert!(frame.iter().all(|&byte| byte == 1));
+            got += frame.len();
+        }
+    }
+    assert!(got > 9_000, "{got}");
+    for (a, b) in flows.into_iter().chain([(from, to)]) {
+        sim.a.stack.tcp_abort(a);
+        sim.b.stack.tcp_abort(b);
+    }
+    sim.finish();
+}
+
 /// Bytes that both ends can compute.
 struct Stream {
     random: Random,

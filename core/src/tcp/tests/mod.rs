@@ -1,5 +1,6 @@
 //! TCP by the rule, each test named by RFC and section.
 
+mod acks;
 mod buffers;
 mod close;
 mod congestion;
