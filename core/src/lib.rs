@@ -51,7 +51,7 @@ pub use socket::{
 pub use stack::{BYTES_PER_FLOW, BootError, Config, Memory, Stack, TcpEvent, TcpEventKind};
 pub use tcp::{
     CongestionControl, Ecn, FlowId, Handshake, Interest, ListenOptions, ListenerId, ListenerStats,
-    LossState, SeqNum, Shutdown, SynCookies, TcpInfo, TcpOptions, TcpState,
+    LossState, Pacing, SeqNum, Shutdown, SynCookies, TcpInfo, TcpOptions, TcpState,
 };
 pub use udp::{UdpId, UdpOptions};
 

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use pollwire::rings::memory::Impairments;
-use pollwire::{CongestionControl, Counter, TcpOptions};
+use pollwire::{CongestionControl, Counter, Pacing, TcpOptions};
 use world::World;
 
 /// Payload of a full segment, with timestamps.
@@ -137,7 +137,7 @@ struct Shared {
 
 /// Flows with these controllers share 100 Mbit/s, 20 ms and a queue of `queue`
 /// bytes; they begin 100 ms apart and are watched for `seconds` after ten.
-fn share(controllers: &[CongestionControl], queue: u64, seconds: u64) -> Shared {
+fn share(controllers: &[CongestionControl], pacing: Pacing, queue: u64, seconds: u64) -> Shared {
     let path = Impairments {
         delay: Duration::from_millis(10),
         rate: Some(100_000_000),
@@ -148,6 +148,7 @@ fn share(controllers: &[CongestionControl], queue: u64, seconds: u64) -> Shared 
     for &congestion in controllers {
         world.open(TcpOptions {
             congestion,
+            pacing,
             ..options()
         });
         world.run(world.now + Duration::from_millis(100), u64::MAX / 2);
@@ -212,16 +213,20 @@ fn the_whole_matrix() {
     writeln!(page, "\n## Several connections through one queue\n").unwrap();
     writeln!(
         page,
-        "| connections | queue | Jain's index | of the line | p99 wait |"
+        "| connections | paced | queue | Jain's index | of the line | p99 wait |"
     )
     .unwrap();
-    writeln!(page, "|---|---|---|---|---|").unwrap();
+    writeln!(page, "|---|---|---|---|---|---|").unwrap();
     for (name, controllers) in mixes() {
-        for queue in [64u64 << 10, 256 << 10, 1 << 20] {
-            let shared = share(&controllers, queue, 60);
+        for (pacing, queue) in [Pacing::Off, Pacing::Auto]
+            .into_iter()
+            .flat_map(|pacing| [16u64, 64, 256, 1024].map(|queue| (pacing, queue << 10)))
+        {
+            let shared = share(&controllers, pacing, queue, 60);
             writeln!(
                 page,
-                "| {name} | {} KiB | {:.3} | {:.1} % | {:.1} ms |",
+                "| {name} | {} | {} KiB | {:.3} | {:.1} % | {:.1} ms |",
+                if pacing == Pacing::Auto { "yes" } else { "no" },
                 queue >> 10,
                 shared.jain,
                 shared.used * 100.0,
@@ -297,7 +302,7 @@ fn a_path_is_filled_as_far_as_its_losses_allow() {
 #[test]
 fn connections_share_a_queue() {
     for (name, controllers) in mixes() {
-        let shared = share(&controllers, 256 << 10, 10);
+        let shared = share(&controllers, Pacing::Off, 256 << 10, 10);
         println!(
             "{name}: Jain {:.3}, {:.3} of the line, p99 wait {:?}",
             shared.jain, shared.used, shared.p99_wait

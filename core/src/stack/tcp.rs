@@ -401,6 +401,11 @@ impl Stack {
         if let Some(deadline) = tcb.deadline() {
             self.timers.arm(index, deadline);
         }
+        if tcb.hot.has(flag::PACED)
+            && let Some(deadline) = tcb.paced_deadline()
+        {
+            self.timers.arm(index, deadline);
+        }
         let waiting = unresolved.map(|waiting| (*tcb.key, waiting));
         if let Some(was) = was {
             self.log_output(now, index, tx, first, was);

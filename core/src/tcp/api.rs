@@ -446,6 +446,7 @@ impl Stack {
             keepalive: time(tcb.cold.keepalive_ms),
             user_timeout: time(tcb.cold.user_timeout_ms),
             congestion: tcb.congestion_control(),
+            pacing: tcb.pacing(),
             recv_buffer: tcb.cold.buffers.rcv_most,
             send_buffer: tcb.cold.buffers.snd_most,
             handshake: Handshake {

@@ -65,7 +65,7 @@ mod transfer;
 mod tests;
 
 pub use api::{Interest, Shutdown};
-pub use congestion::CongestionControl;
+pub use congestion::{CongestionControl, Pacing};
 pub use ecn::Ecn;
 pub use info::{LossState, TcpInfo};
 pub use listen::{ListenOptions, ListenerStats, SynCookies};

@@ -93,6 +93,7 @@ impl Tcb<'_> {
         self.cold.user_timeout_ms = millis(options.user_timeout, 1);
         self.bound_buffers(options);
         self.set_congestion_control(options.congestion);
+        self.set_pacing(options.pacing);
         self.hot.clear(flag::NODELAY);
         if options.nodelay {
             self.hot.set(flag::NODELAY);

@@ -3,7 +3,7 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use super::congestion::CongestionControl;
+use super::congestion::{CongestionControl, Pacing};
 use super::ecn::Ecn;
 
 /// Options of a connection, or of those that a listener accepts.
@@ -24,6 +24,8 @@ pub struct TcpOptions {
     pub user_timeout: Option<Duration>,
     /// Which algorithm controls the sending rate.
     pub congestion: CongestionControl,
+    /// Whether segments are spread over the round trip.
+    pub pacing: Pacing,
     /// Payload bytes that may wait to be read: the largest window offered. It
     /// begins with 64 KiB and grows while the peer fills it within a round trip.
     pub recv_buffer: u32,
@@ -82,6 +84,7 @@ impl TcpOptions {
         keepalive: None,
         user_timeout: None,
         congestion: CongestionControl::Cubic,
+        pacing: Pacing::Off,
         recv_buffer: 4 << 20,
         send_buffer: 4 << 20,
         handshake: Handshake::DEFAULT,

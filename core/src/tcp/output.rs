@@ -71,7 +71,24 @@ impl Tcb<'_> {
 
     /// Sends data never sent before.
     fn send_new(&mut self, env: &mut Env<'_>, sink: &mut Sink<'_>) -> Stop {
-        while let Some(first) = self.hot.unsent {
+        if !self.hot.has(flag::PACED) {
+            return self.send_unsent(env, sink, u32::MAX);
+        }
+        let (start, budget) = (self.hot.snd_nxt, self.pacing_budget(env.now));
+        let stop = self.send_unsent(env, sink, budget);
+        let sent = self.hot.snd_nxt.bytes_since(start);
+        if sent > 0 {
+            self.note_paced(env.now, sent);
+        }
+        stop
+    }
+
+    /// The same, until `budget` bytes are sent.
+    fn send_unsent(&mut self, env: &mut Env<'_>, sink: &mut Sink<'_>, budget: u32) -> Stop {
+        let start = self.hot.snd_nxt;
+        while let Some(first) = self.hot.unsent
+            && self.hot.snd_nxt.bytes_since(start) < budget
+        {
             let Some(batch) = self.next_batch(env, sink, first) else {
                 return Stop::Done;
             };

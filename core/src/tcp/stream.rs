@@ -28,6 +28,7 @@ pub(super) const UNUSUAL: u32 = flag::SEND_SYN
     | flag::SEND_PROBE
     | flag::ECN_ECHO
     | flag::ECN_CWR
+    | flag::PACED
     | flag::WATCHED;
 
 /// Headers of a run, `N` bytes: Ethernet, IPv4, TCP with timestamps or without

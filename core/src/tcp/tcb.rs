@@ -122,12 +122,14 @@ pub(crate) mod flag {
     pub(crate) const CWND_LIMITED: u32 = 1 << 23;
     /// Both sides use explicit congestion notification (RFC 3168).
     pub(crate) const ECN: u32 = 1 << 24;
-    /// Our SYN asks for it.
-    pub(crate) const ECN_ASK: u32 = 1 << 25;
+    /// Segments are spread over the round trip.
+    pub(crate) const PACED: u32 = 1 << 25;
     /// A mark arrived: every segment echoes it until the peer answers.
     pub(crate) const ECN_ECHO: u32 = 1 << 26;
     /// The window shrank: the next new data tells the peer.
     pub(crate) const ECN_CWR: u32 = 1 << 27;
+    /// The same bit before there is a window: our SYN asks for ECN.
+    pub(crate) const ECN_ASK: u32 = ECN_CWR;
     /// Each segment takes the full paths: a probe of the path's MTU is wanted
     /// or out, or the event log is on.
     pub(crate) const WATCHED: u32 = 1 << 28;

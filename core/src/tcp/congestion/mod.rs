@@ -5,6 +5,7 @@
 //! | [`cubic`] | CUBIC (RFC 9438), the default |
 //! | [`newreno`] | NewReno (RFC 5681, RFC 6582) |
 //! | [`hystart`] | HyStart++ (RFC 9406), which ends the first slow start |
+//! | [`pacing`] | segments spread over the round trip, by wish |
 //!
 //! `cwnd` lies with the hot state, for every segment sent asks for it. All else
 //! is touched only by acknowledgements that arrive while `cwnd`, not the
@@ -18,6 +19,7 @@
 pub(crate) mod cubic;
 pub(crate) mod hystart;
 pub(crate) mod newreno;
+pub(crate) mod pacing;
 
 #[cfg(test)]
 mod tests;
@@ -30,6 +32,7 @@ use super::tcb::{Tcb, TcpState, flag};
 use cubic::Cubic;
 use hystart::HyStart;
 use newreno::NewReno;
+pub use pacing::Pacing;
 
 /// Initial window in segments (RFC 6928).
 const INITIAL_SEGMENTS: u32 = 10;
@@ -201,6 +204,8 @@ impl Controller for Algorithm {
 pub(crate) struct Congestion {
     stage: Stage,
     kind: CongestionControl,
+    /// A paced flow sends no more before this.
+    paced_until: Instant,
     /// Acknowledgements up to here are of a time when `cwnd` was full.
     limited_until: SeqNum,
     /// A mark shrank the window for what was in flight up to here.
@@ -214,6 +219,7 @@ impl Congestion {
     pub(crate) const EMPTY: Self = Self {
         stage: Stage::Later(Algorithm::Cubic(Cubic::NEW)),
         kind: CongestionControl::Cubic,
+        paced_until: Instant::ZERO,
         limited_until: SeqNum::new(0),
         ecn_until: SeqNum::new(0),
         prior_cwnd: 0,

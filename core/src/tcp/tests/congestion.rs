@@ -240,3 +240,33 @@ fn rfc6298_5_1_the_first_send_after_idleness_has_a_whole_timeout() {
     s.expect(seg().seq(acked).ack(3).data(b"late"));
     s.finish();
 }
+
+#[test]
+fn a_paced_window_leaves_spread_over_the_round_trip() {
+    let options = TcpOptions {
+        pacing: crate::Pacing::Auto,
+        ..TcpOptions::DEFAULT
+    };
+    let mut s = Script::new();
+    s.listen(options);
+    s.inject(seg().syn().no_ack().mss(1000).wscale(0));
+    s.iss = s.next().seq;
+    s.advance(100);
+    s.inject(seg().seq(1).ack(1));
+    s.flow = Some(s.stack.tcp_try_accept(s.listener.unwrap()).unwrap());
+    s.write(&[1; 30_000]);
+    // Ten segments at twice the window's rate: 50 ms, two at a time.
+    assert_eq!(s.all_sent().len(), 2);
+    let mut bursts = std::vec::Vec::new();
+    for _ in 0..60 {
+        s.advance(1);
+        bursts.push(s.all_sent().len());
+    }
+    assert_eq!(bursts.iter().sum::<usize>(), 8);
+    assert!(bursts.iter().all(|&sent| sent <= 2), "{bursts:?}");
+    assert!(bursts[..35].iter().sum::<usize>() <= 6, "{bursts:?}");
+    // Nothing more until something is acknowledged.
+    s.inject(seg().seq(1).ack(2001));
+    assert_eq!(s.all_sent().len(), 2);
+    s.finish();
+}
