@@ -402,7 +402,7 @@ impl Stack {
             self.timers.arm(index, deadline);
         }
         if tcb.hot.has(flag::PACED)
-            && let Some(deadline) = tcb.paced_deadline()
+            && let Some(deadline) = tcb.paced_deadline(now)
         {
             self.timers.arm(index, deadline);
         }

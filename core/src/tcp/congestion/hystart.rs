@@ -1,7 +1,7 @@
 //! HyStart++ (RFC 9406): the first slow start ends when the round trip grows,
 //! before the bottleneck's queue overflows.
 
-use super::{MAX_CWND, Window};
+use super::{CongestionControl, MAX_CWND, Window};
 use crate::SeqNum;
 
 /// RFC 9406, 4.3.
@@ -25,18 +25,24 @@ pub(crate) struct HyStart {
     samples: u8,
     css_rounds: u8,
     started: bool,
+    /// What follows.
+    pub(super) then: CongestionControl,
 }
 
 impl HyStart {
-    pub(crate) const NEW: Self = Self {
-        window_end: SeqNum::new(0),
-        last_round_min: 0,
-        this_round_min: 0,
-        css_baseline: 0,
-        samples: 0,
-        css_rounds: 0,
-        started: false,
-    };
+    /// Nothing known yet; `then` follows.
+    pub(super) const fn new(then: CongestionControl) -> Self {
+        Self {
+            window_end: SeqNum::new(0),
+            last_round_min: 0,
+            this_round_min: 0,
+            css_baseline: 0,
+            samples: 0,
+            css_rounds: 0,
+            started: false,
+            then,
+        }
+    }
 
     /// Grows the window; `una` and `nxt` say where the flow stands. Sets
     /// `ssthresh` once slow start is over.

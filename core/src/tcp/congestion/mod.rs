@@ -144,6 +144,13 @@ impl Algorithm {
             CongestionControl::NewReno => Self::NewReno(NewReno::NEW),
         }
     }
+
+    fn kind(&self) -> CongestionControl {
+        match self {
+            Self::Cubic(_) => CongestionControl::Cubic,
+            Self::NewReno(_) => CongestionControl::NewReno,
+        }
+    }
 }
 
 /// The first slow start knows nothing of the path yet; what comes later is the
@@ -203,9 +210,9 @@ impl Controller for Algorithm {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Congestion {
     stage: Stage,
-    kind: CongestionControl,
-    /// A paced flow sends no more before this.
-    paced_until: Instant,
+    /// A paced flow sends no more before this: microseconds modulo 2^32, 0 for
+    /// any time.
+    paced_until: u32,
     /// Acknowledgements up to here are of a time when `cwnd` was full.
     limited_until: SeqNum,
     /// A mark shrank the window for what was in flight up to here.
@@ -218,8 +225,7 @@ pub(crate) struct Congestion {
 impl Congestion {
     pub(crate) const EMPTY: Self = Self {
         stage: Stage::Later(Algorithm::Cubic(Cubic::NEW)),
-        kind: CongestionControl::Cubic,
-        paced_until: Instant::ZERO,
+        paced_until: 0,
         limited_until: SeqNum::new(0),
         ecn_until: SeqNum::new(0),
         prior_cwnd: 0,
@@ -229,7 +235,7 @@ impl Congestion {
     /// Has the algorithm do something: the first slow start is over.
     fn decide<T>(&mut self, decision: impl FnOnce(&mut Algorithm) -> T) -> T {
         let mut algorithm = match self.stage {
-            Stage::First(_) => Algorithm::new(self.kind),
+            Stage::First(start) => Algorithm::new(start.then),
             Stage::Later(algorithm) => algorithm,
         };
         let decided = decision(&mut algorithm);
@@ -242,7 +248,7 @@ impl Congestion {
     fn first_slow_start(&self) -> HyStart {
         match self.stage {
             Stage::First(start) => start,
-            Stage::Later(_) => HyStart::NEW,
+            Stage::Later(algorithm) => HyStart::new(algorithm.kind()),
         }
     }
 }
@@ -263,25 +269,27 @@ impl Tcb<'_> {
         self.cold.ssthresh = u32::MAX;
         self.cold.congestion = Congestion {
             ecn_until: self.hot.snd_una - 1,
-            stage: Stage::First(HyStart::NEW),
-            kind: self.cold.congestion.kind,
+            stage: Stage::First(HyStart::new(self.congestion_control())),
             ..Congestion::EMPTY
         };
     }
 
     /// Changes the algorithm; the windows stay.
     pub(crate) fn set_congestion_control(&mut self, kind: CongestionControl) {
-        let congestion = &mut self.cold.congestion;
-        if kind != congestion.kind {
-            congestion.kind = kind;
-            if let Stage::Later(algorithm) = &mut congestion.stage {
-                *algorithm = Algorithm::new(kind);
-            }
+        if kind == self.congestion_control() {
+            return;
+        }
+        match &mut self.cold.congestion.stage {
+            Stage::First(start) => start.then = kind,
+            Stage::Later(algorithm) => *algorithm = Algorithm::new(kind),
         }
     }
 
     pub(crate) fn congestion_control(&self) -> CongestionControl {
-        self.cold.congestion.kind
+        match &self.cold.congestion.stage {
+            Stage::First(start) => start.then,
+            Stage::Later(algorithm) => algorithm.kind(),
+        }
     }
 
     /// There is more to send than `cwnd` allows. What is in flight now, and its
@@ -437,6 +445,7 @@ impl Tcb<'_> {
         }
         self.hot.clear(flag::IDLE);
         self.hot.rtx_at = Instant::ZERO;
+        self.cold.congestion.paced_until = 0;
         if cwnd <= restart_window {
             return;
         }

@@ -26,6 +26,15 @@ const BURSTS_PER_SECOND: u64 = 1000;
 /// The same at most, bytes.
 const LARGEST_BURST: u64 = 64 * 1024;
 
+/// A pause is never longer: what seems so is long over.
+const LONGEST_PAUSE_US: u32 = 60_000_000;
+
+fn micros(at: Instant) -> u32 {
+    #[expect(clippy::cast_possible_truncation, reason = "a clock modulo 2^32")]
+    let micros = at.as_micros() as u32;
+    micros
+}
+
 impl Tcb<'_> {
     pub(in crate::tcp) fn set_pacing(&mut self, pacing: Pacing) {
         match pacing {
@@ -44,7 +53,7 @@ impl Tcb<'_> {
 
     /// Bytes that a paced flow may send now.
     pub(in crate::tcp) fn pacing_budget(&self, now: Instant) -> u32 {
-        if now < self.cold.congestion.paced_until {
+        if self.pause(now).is_some() {
             return 0;
         }
         let Some(rate) = self.pacing_rate(now) else {
@@ -60,13 +69,22 @@ impl Tcb<'_> {
         if let Some(rate) = self.pacing_rate(now)
             && let Some(nanos) = (u64::from(bytes) * 1_000_000_000).checked_div(rate)
         {
-            self.cold.congestion.paced_until = now.plus_nanos(nanos);
+            // Never 0, which would be no time.
+            self.cold.congestion.paced_until = micros(now.plus_nanos(nanos)) | 1;
         }
     }
 
-    /// When a paced flow goes on, if it has something to send.
-    pub(crate) fn paced_deadline(&self) -> Option<Instant> {
+    /// Microseconds until a paced flow may send again.
+    fn pause(&self, now: Instant) -> Option<u32> {
         let until = self.cold.congestion.paced_until;
-        (self.hot.unsent.is_some() && until != Instant::ZERO).then_some(until)
+        let left = until.wrapping_sub(micros(now));
+        (until != 0 && (1..=LONGEST_PAUSE_US).contains(&left)).then_some(left)
+    }
+
+    /// When a paced flow goes on, if it has something to send.
+    pub(crate) fn paced_deadline(&self, now: Instant) -> Option<Instant> {
+        self.hot.unsent?;
+        let left = self.pause(now)?;
+        Some(now.plus_nanos(u64::from(left) * 1000))
     }
 }

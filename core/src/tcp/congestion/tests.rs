@@ -5,7 +5,7 @@ use pollwire_rings::Instant;
 use super::cubic::Cubic;
 use super::hystart::HyStart;
 use super::newreno::NewReno;
-use super::{CongestionEvent, Controller, Window};
+use super::{CongestionControl, CongestionEvent, Controller, Window};
 use crate::SeqNum;
 
 const MSS: u32 = 1000;
@@ -221,7 +221,7 @@ fn slow_start_round(start: &mut HyStart, window: &mut Window, at: &mut u32, rtt_
 
 #[test]
 fn rfc9406_4_2_a_steady_round_trip_keeps_slow_start_going() {
-    let (mut start, mut window, mut at) = (HyStart::NEW, window(10), 0);
+    let (mut start, mut window, mut at) = (HyStart::new(CongestionControl::Cubic), window(10), 0);
     for _ in 0..5 {
         let before = window.cwnd;
         slow_start_round(&mut start, &mut window, &mut at, 50_000);
@@ -232,7 +232,7 @@ fn rfc9406_4_2_a_steady_round_trip_keeps_slow_start_going() {
 
 #[test]
 fn rfc9406_4_2_a_growing_round_trip_slows_and_then_ends_it() {
-    let (mut start, mut window, mut at) = (HyStart::NEW, window(10), 0);
+    let (mut start, mut window, mut at) = (HyStart::new(CongestionControl::Cubic), window(10), 0);
     slow_start_round(&mut start, &mut window, &mut at, 50_000);
     slow_start_round(&mut start, &mut window, &mut at, 50_000);
     // Clearly more than an eighth: noticed after eight samples.
@@ -252,7 +252,7 @@ fn rfc9406_4_2_a_growing_round_trip_slows_and_then_ends_it() {
 
 #[test]
 fn rfc9406_4_2_a_passing_delay_resumes_slow_start() {
-    let (mut start, mut window, mut at) = (HyStart::NEW, window(10), 0);
+    let (mut start, mut window, mut at) = (HyStart::new(CongestionControl::Cubic), window(10), 0);
     slow_start_round(&mut start, &mut window, &mut at, 50_000);
     slow_start_round(&mut start, &mut window, &mut at, 50_000);
     slow_start_round(&mut start, &mut window, &mut at, 60_000);
