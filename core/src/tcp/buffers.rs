@@ -104,26 +104,30 @@ impl Tcb<'_> {
         self.hot.rcv_nxt.at_or_after(self.cold.buffers.look_at)
     }
 
-    /// Grows the window if it may be what holds the peer back: half a window has
-    /// arrived in clearly less than a round trip, and the application kept up.
+    /// Grows the window if it may be what holds the peer back: nearly as much
+    /// arrives in a round trip, and the application keeps up.
     /// It grows in steps, for the peer may send what a step adds in one burst.
+    /// `fresh` bytes came in this turn: the application had no time for them yet.
     #[inline(never)]
-    pub(super) fn look_at_window(&mut self, env: &Env<'_>) {
+    pub(super) fn look_at_window(&mut self, env: &Env<'_>, fresh: u32) {
         let limit = self.cold.rcv_limit;
         let buffers = &mut self.cold.buffers;
         if buffers.rcv_plain < buffers.rcv_target {
             let step = buffers.rcv_plain / STEPS;
             buffers.rcv_plain = (buffers.rcv_plain + step).min(buffers.rcv_target);
         }
-        if self.hot.rcv_nxt.bytes_since(buffers.measured_from) < limit / 2 {
+        let arrived = self.hot.rcv_nxt.bytes_since(buffers.measured_from);
+        if arrived < limit / 2 {
             self.align_window();
             self.look_later();
             return;
         }
         let rtt_us = self.hot.rtt.srtt_us.max(LEAST_RTT_US);
         let took = micros(env.now).wrapping_sub(buffers.measured_since);
-        let fast = took < rtt_us - rtt_us / 4;
-        let read = self.hot.rcv_held / 2 <= limit / 4;
+        // More than two thirds of a window per round trip.
+        let fast =
+            u64::from(took) * u64::from(limit) / 3 * 2 < u64::from(rtt_us) * u64::from(arrived);
+        let read = (self.hot.rcv_held / 2).saturating_sub(fresh) <= limit / 4;
         if fast && read && !env.scarce() {
             let most = buffers.rcv_most.min(share_of(env.pool));
             let wanted = buffers.rcv_plain.saturating_mul(2).min(most);

@@ -239,7 +239,7 @@ impl Tcb<'_> {
         if unacked >= 2 * u32::from(self.hot.rcv_mss) {
             self.ack_now();
             if self.is_window_due() {
-                self.again().look_at_window(env);
+                self.again().look_at_window(env, unacked);
             }
         } else if self.cold.quick_acks > 0 && !push {
             self.cold.quick_acks -= 1;
