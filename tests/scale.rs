@@ -3,13 +3,13 @@
 //! Everything runs in virtual time, and in memory of a size fixed at the start.
 
 use core::net::SocketAddr;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use pollwire::rings::memory::{self, MemoryDevice, Wire};
 use pollwire::rings::{Caps, NetDevice, RxBurst, RxMeta, TxBurst};
 use pollwire::{
-    Config, Counter, DropReason, Error, FlowId, Instant, ListenOptions, ListenerId, Stack,
-    TcpOptions, TcpState,
+    Config, Counter, DropReason, Error, FlowId, Instant, Ipv6Config, ListenOptions, ListenerId,
+    Stack, SynCookies, TcpOptions, TcpState,
 };
 
 /// A stack, its device and its bursts.
@@ -240,7 +240,7 @@ fn a_hundred_thousand_at_once_and_each_passes_data() {
         let clients: Vec<FlowId> = (0..BATCH).map(|_| world.connect(port)).collect();
         world.settle();
         // Nobody promises that they are accepted in the order of their SYNs.
-        let mut ends = HashMap::new();
+        let mut ends = BTreeMap::new();
         for client in clients {
             let local = world.client.stack.tcp_local_addr(client).unwrap();
             ends.insert(local, client);
@@ -292,6 +292,53 @@ fn a_hundred_thousand_at_once_and_each_passes_data() {
     world.advance(1_000_000);
     assert_eq!(world.client.stack.pool().in_use(), 0);
     assert_eq!(world.server.stack.flows_in_use(), 0);
+}
+
+#[test]
+fn over_ipv6_by_cookies_alone() {
+    let config6 = |last: u8| {
+        let mut ipv6 = Ipv6Config::LINK_LOCAL;
+        ipv6.addresses
+            .push(format!("fd00::{last}/64").parse().unwrap());
+        ipv6.dad_transmits = 0;
+        Config {
+            ipv6: Some(ipv6),
+            ..config(last)
+        }
+    };
+    let listen = ListenOptions {
+        syn_cookies: SynCookies::Always,
+        ..ListenOptions::DEFAULT
+    };
+    let mut world = World::new(
+        Stack::on_heap::<512, 64, 2048>(&config6(CLIENT), caps(CLIENT)),
+        Stack::on_heap::<512, 64, 2048>(&config6(SERVER), caps(SERVER)),
+        1,
+        listen,
+    );
+    let remote = "[fd00::2]:8000".parse().unwrap();
+    for round in 0..100 {
+        let client = &mut world.client.stack;
+        let flow = client.tcp_connect(remote, TcpOptions::DEFAULT).unwrap();
+        world.settle();
+        assert_eq!(world.server.stack.handshakes(), 0);
+        let server = world.accept(0).expect("a cookie came back");
+        let info = world.server.stack.tcp_info(server).unwrap();
+        assert!(info.sack && info.timestamps && info.window_scale.is_some());
+        // The largest of the eight sizes that an Ethernet carries over IPv6.
+        assert_eq!(info.send_mss, 1440 - 12);
+        send(&mut world.client.stack, flow, b"request");
+        world.settle();
+        expect(&mut world.server.stack, server, b"request");
+        world.client.stack.tcp_close(flow);
+        world.settle();
+        world.server.stack.tcp_close(server);
+        world.settle();
+        assert_eq!(world.client.stack.time_waits(), (round + 1).min(64));
+        assert_eq!(world.server.stack.flows_in_use(), 0);
+    }
+    world.advance(61_000_000);
+    assert_eq!(world.client.stack.time_waits(), 0);
 }
 
 /// A SYN from `source` to the server's first port, as it comes from the router.

@@ -95,7 +95,8 @@ fn the_log_tells_what_happened_and_changes_nothing() {
     );
     let again = of(TcpEventKind::SentAgain).count();
     assert!(retransmits > 0 && again == retransmits as usize);
-    let last = of(TcpEventKind::Acknowledged).last().expect("acknowledged");
+    let last = of(TcpEventKind::Acknowledged).next_back();
+    let last = last.expect("acknowledged");
     assert_eq!(last.seq as usize, BYTES);
     assert!(
         of(TcpEventKind::Acknowledged).any(|event| event.len > 0),
