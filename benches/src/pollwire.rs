@@ -104,7 +104,6 @@ impl Host {
     }
 
     fn ingress(&mut self, now: Instant) {
-        self.stack.set_now(now);
         if self.device.rx_burst(self.stack.pool(), &mut self.rx) > 0 {
             self.stack.input(now, &mut self.rx);
         }

@@ -422,10 +422,16 @@ impl TxBurst {
         if self.packets.len() != 1 || self.pieces.len() != 1 {
             return None;
         }
-        let meta = self.packets.pop()?.meta;
-        let piece = self.pieces.pop()?;
         self.sealed = 0;
-        Some((piece, meta))
+        // SAFETY: each array holds one element; it forgets it before this takes
+        // it over, so the piece has one owner at every moment. `Bounds` has no
+        // owner to care for.
+        unsafe {
+            self.packets.set_len(0);
+            self.pieces.set_len(0);
+            let piece = self.pieces.as_ptr().read();
+            Some((piece, (*self.packets.as_ptr()).meta))
+        }
     }
 
     /// Moves the packets at the front that hold at most `room` pieces together

@@ -322,6 +322,7 @@ impl Stack {
         nodes.clear(&mut tcb.cold.out_of_order);
         tcb.hot.unsent = None;
         if error.is_some() {
+            tcb.cold.first_unread = None;
             nodes.clear(&mut tcb.hot.recv);
         }
         tcb.wake_reader();

@@ -97,11 +97,10 @@ impl Tcb<'_> {
                 .again()
                 .on_new_ack(&mut env.again(), ack, Some(timestamps));
         };
-        let acked = ack.bytes_since(self.hot.snd_una);
+        let acked = ack.raw().wrapping_sub(self.hot.snd_una.raw());
         self.hot.snd_una = ack;
         let rtt_us = self.hot.rtt.sample(env.now.nanos_since(sent_at) / 1000);
         self.hot.rtt.backoff = 0;
-        self.hot.dup_acks = 0;
         self.grow_window(env, acked, Some(rtt_us));
         self.hot.rtx_at = Instant::ZERO;
         self.cold.stuck_since = env.now;

@@ -151,7 +151,11 @@ impl Stack {
     ) -> Result<usize, Error> {
         let (mut tcb, mut env) = self.tcb_env(id)?;
         let mut count = 0;
-        while let Some(frame) = tcb.next_frame(&mut env) {
+        if let Some(frame) = tcb.take_first_unread() {
+            each(frame);
+            count += 1;
+        }
+        while let Some(frame) = tcb.take_listed(&mut env) {
             each(frame);
             count += 1;
         }
@@ -313,7 +317,7 @@ impl Stack {
             return;
         };
         tcb.watch_log(false);
-        let unread = !tcb.hot.recv.is_empty() && !tcb.hot.has(flag::READ_SHUT);
+        let unread = tcb.has_unread() && !tcb.hot.has(flag::READ_SHUT);
         tcb.hot
             .clear(flag::OWNED | flag::WAIT_READ | flag::WAIT_WRITE);
         tcb.cold.read_waker = None;
@@ -505,6 +509,7 @@ pub(super) fn keep_waker(kept: &mut Option<Waker>, waker: &Waker) {
 impl Tcb<'_> {
     /// Throws unread data away, and what arrives from now on.
     fn shut_read(&mut self, env: &mut Env<'_>) {
+        self.cold.first_unread = None;
         env.nodes.clear(&mut self.hot.recv);
         env.nodes.clear(&mut self.cold.out_of_order);
         self.hot.rcv_held = 0;

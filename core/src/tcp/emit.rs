@@ -5,7 +5,7 @@
 //! the payload.
 
 use pollwire_offload::checksum::Sum;
-use pollwire_rings::{Caps, FrameBuf, FrameRef, Gso, GsoKind, Instant, TxBurst, TxMeta};
+use pollwire_rings::{Caps, FrameBuf, FramePool, FrameRef, Gso, GsoKind, Instant, TxBurst, TxMeta};
 
 use super::Env;
 use super::header::{self, HeaderFields, OptionBytes, Payload};
@@ -68,11 +68,11 @@ impl Tcb<'_> {
     pub(super) fn fields(
         &mut self,
         now: Instant,
-        scarce: bool,
+        pool: &FramePool,
         seq: SeqNum,
         flags: u8,
     ) -> HeaderFields {
-        let bytes = self.advance_window(scarce);
+        let bytes = self.advance_window(pool);
         let shift = if flags & SYN != 0 {
             0
         } else {
@@ -123,7 +123,7 @@ impl Tcb<'_> {
         if !sink.resolved {
             return self.emit_unresolved(env, sink, seq, flags, Some(batch.first));
         }
-        let mut fields = self.fields(env.now, env.scarce(), seq, flags);
+        let mut fields = self.fields(env.now, env.pool, seq, flags);
         if new_data && self.hot.snd_wnd != 0 {
             fields.ecn = self.ecn_codepoint();
         }
@@ -209,7 +209,7 @@ impl Tcb<'_> {
         let Some(mut head) = env.pool.alloc() else {
             return Stop::NoFrame;
         };
-        let mut fields = self.fields(env.now, env.scarce(), seq, flags);
+        let mut fields = self.fields(env.now, env.pool, seq, flags);
         let payload = if sink.caps.tx_checksum {
             Payload::Offloaded(0)
         } else {
@@ -256,7 +256,7 @@ impl Tcb<'_> {
         let Some(mut header) = env.pool.alloc() else {
             return Stop::NoFrame;
         };
-        let fields = self.fields(env.now, env.scarce(), seq, flags);
+        let fields = self.fields(env.now, env.pool, seq, flags);
         let options = self.bare_options(env, &fields);
         let payload = node
             .and_then(|id| env.nodes.get(id))

@@ -161,7 +161,12 @@ impl Tcb<'_> {
 
     /// Bytes in the receive queue, counted one segment after another.
     fn unread(&self, env: &Env<'_>) -> u32 {
-        let (mut bytes, mut at) = (0, self.hot.recv.head);
+        let first = self
+            .cold
+            .first_unread
+            .as_ref()
+            .map_or(0, |frame| frame.len());
+        let (mut bytes, mut at) = (u32::try_from(first).unwrap_or(0), self.hot.recv.head);
         while let Some(node) = at.and_then(|id| env.nodes.get(id)) {
             bytes += node.len;
             at = node.next;

@@ -4,6 +4,7 @@ use arrayvec::ArrayVec;
 use pollwire_rings::{FrameBuf, Instant};
 
 use super::Env;
+use super::coarse::{Millisecond, Second};
 use super::segment::{MIN_HEADER, Segment};
 use super::seq::SeqNum;
 use super::tcb::{Tcb, TcpState, flag, mark};
@@ -109,7 +110,7 @@ impl Tcb<'_> {
             return Err(DropReason::TcpNoTimestamp);
         };
         let age = value.wrapping_sub(self.hot.ts_recent).cast_signed();
-        if age < 0 && env.now.nanos_since(self.cold.ts_recent_at) < TS_RECENT_LIFE_NANOS {
+        if age < 0 && self.cold.ts_recent_at.nanos_to(env.now) < TS_RECENT_LIFE_NANOS {
             self.challenge(env);
             return Err(DropReason::TcpPaws);
         }
@@ -125,11 +126,11 @@ impl Tcb<'_> {
             return;
         };
         let newer = value.wrapping_sub(self.hot.ts_recent).cast_signed() >= 0
-            || env.now.nanos_since(self.cold.ts_recent_at) >= TS_RECENT_LIFE_NANOS;
+            || self.cold.ts_recent_at.nanos_to(env.now) >= TS_RECENT_LIFE_NANOS;
         // "SEG.TSval >= TS.Recent and SEG.SEQ <= Last.ACK.sent"
         if newer && self.hot.has(flag::TIMESTAMPS) && seg.seq.at_or_before(self.hot.last_ack_sent) {
             self.hot.ts_recent = value;
-            self.cold.ts_recent_at = env.now;
+            self.cold.ts_recent_at = Second::of(env.now);
         }
     }
 
@@ -222,10 +223,10 @@ impl Tcb<'_> {
     }
 
     fn may_answer(&mut self, env: &mut Env<'_>) -> bool {
-        let due = self.cold.challenge_at == Instant::ZERO
-            || env.now.nanos_since(self.cold.challenge_at) >= CHALLENGE_NANOS;
+        let due = self.cold.challenge_at.is_zero()
+            || self.cold.challenge_at.nanos_to(env.now) >= CHALLENGE_NANOS;
         if due {
-            self.cold.challenge_at = env.now;
+            self.cold.challenge_at = Millisecond::of(env.now);
         }
         due
     }

@@ -28,6 +28,7 @@ mod api;
 pub(crate) mod blocks;
 mod buffers;
 pub(crate) mod challenge;
+pub(crate) mod coarse;
 pub(crate) mod congestion;
 pub(crate) mod cookie;
 mod dsack;
@@ -111,6 +112,12 @@ impl Env<'_> {
     /// is refused, so that what was promised can still be kept.
     #[inline]
     pub(crate) fn scarce(&self) -> bool {
-        self.pool.available() < self.pool.capacity() / 8
+        is_scarce(self.pool)
     }
+}
+
+/// See [`Env::scarce`].
+#[inline]
+pub(crate) fn is_scarce(pool: &FramePool) -> bool {
+    pool.available() < pool.capacity() / 8
 }

@@ -3,6 +3,7 @@
 use pollwire_rings::{FrameBuf, Instant};
 
 use super::Env;
+use super::coarse::Second;
 use super::ecn::Ecn;
 use super::half_open::HalfOpen;
 use super::input::Outcome;
@@ -114,7 +115,7 @@ impl Tcb<'_> {
         match offer.timestamp {
             Some(value) if self.hot.has(flag::TIMESTAMPS) => {
                 self.hot.ts_recent = value;
-                self.cold.ts_recent_at = now;
+                self.cold.ts_recent_at = Second::of(now);
             }
             _ => self.hot.clear(flag::TIMESTAMPS),
         }
@@ -191,7 +192,7 @@ impl Tcb<'_> {
         self.negotiate(seg, options, env.now);
         if acks_syn {
             self.enter_established(env, seg);
-            self.advance_window(env.scarce());
+            self.advance_window(env.pool);
             self.ack_now();
             return Ok(Outcome::Established);
         }

@@ -9,6 +9,7 @@
 use pollwire_rings::FrameBuf;
 
 use super::Env;
+use super::coarse::Second;
 use super::seq::SeqNum;
 use super::tcb::{Hot, Tcb, TcpState, flag};
 use crate::DropReason;
@@ -45,6 +46,7 @@ impl Expected {
         let acked = self.ack.raw().wrapping_sub(hot.snd_una.raw());
         let in_flight = hot.snd_nxt.raw().wrapping_sub(hot.snd_una.raw());
         let room = hot.rcv_adv.raw().wrapping_sub(hot.rcv_nxt.raw());
+        // Without timestamps both are zero.
         let late = self.timestamp.0.wrapping_sub(hot.ts_recent).cast_signed() < 0;
         self.seq == hot.rcv_nxt
             // Its window is news: a segment from further on may have told later
@@ -56,7 +58,7 @@ impl Expected {
             && self.len <= room
             // A bare ACK of nothing new may be a duplicate: it counts.
             && self.len | acked != 0
-            && !(late && hot.has(flag::TIMESTAMPS))
+            && !late
             && self.window != 0
             && hot.snd_wnd != 0
     }
@@ -72,9 +74,10 @@ impl Tcb<'_> {
         seg: &Expected,
         frame: FrameBuf,
     ) -> Result<(), DropReason> {
-        if self.hot.rcv_nxt == self.hot.last_ack_sent && self.hot.has(flag::TIMESTAMPS) {
+        // Without timestamps it is never looked at.
+        if self.hot.rcv_nxt == self.hot.last_ack_sent {
             self.hot.ts_recent = seg.timestamp.0;
-            self.cold.ts_recent_at = env.now;
+            self.cold.ts_recent_at = Second::of(env.now);
         }
         if seg.ack != self.hot.snd_una {
             self.on_expected_ack(env, seg.ack, seg.timestamp);

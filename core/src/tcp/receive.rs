@@ -11,11 +11,11 @@
 //! Memory is accounted in slot bytes: a segment of one byte holds a whole slot.
 //! The window counts payload, at half the slot bytes.
 
-use pollwire_rings::{FrameRef, Instant};
+use pollwire_rings::{FramePool, FrameRef, Instant};
 
-use super::Env;
 use super::seq::SeqNum;
 use super::tcb::{Tcb, flag};
+use super::{Env, is_scarce};
 use crate::{Counter, DropReason};
 
 /// Payloads up to this long are copied behind unread data instead of holding a
@@ -75,27 +75,42 @@ impl Tcb<'_> {
             self.hot.rcv_nxt += len;
             return Ok(());
         }
-        if frame.len() <= COPY_BREAK
-            && let Some(tail) = self.hot.recv.tail
-            && let Some(node) = env.nodes.get_mut(tail)
-            && let Some(last) = &mut node.frame
-            && last.unique_tailroom() >= frame.len()
-        {
-            let copied = last.extend_if_unique(&frame);
-            node.len += len;
-            env.counters.add(Counter::CopiedBytes, copied as u64);
+        #[expect(clippy::cast_possible_truncation, reason = "at most 64 KiB")]
+        let cost = frame.slot_size() as u32;
+        if self.hot.recv.is_empty() && self.cold.first_unread.is_none() {
+            self.cold.first_unread = Some(frame);
+        } else if frame.len() <= COPY_BREAK && self.extend_unread(&mut env.again(), &frame, len) {
+            self.hot.rcv_nxt += len;
+            return Ok(());
         } else {
-            let cost = frame.slot_size();
             let Ok(id) = env.nodes.alloc(self.hot.rcv_nxt, frame) else {
                 return Err(DropReason::TcpNoMemory);
             };
             env.nodes.push_back(&mut self.hot.recv, id);
-            #[expect(clippy::cast_possible_truncation, reason = "at most 64 KiB")]
-            let cost = cost as u32;
-            self.hot.rcv_held = self.hot.rcv_held.saturating_add(cost);
         }
+        self.hot.rcv_held = self.hot.rcv_held.saturating_add(cost);
         self.hot.rcv_nxt += len;
         Ok(())
+    }
+
+    /// Copies a small payload behind the last unread data, if that is nobody
+    /// else's and has room.
+    #[inline(never)]
+    fn extend_unread(&mut self, env: &mut Env<'_>, frame: &FrameRef, len: u32) -> bool {
+        let mut node = self.hot.recv.tail.and_then(|id| env.nodes.get_mut(id));
+        let last = match &mut node {
+            Some(node) => node.frame.as_mut(),
+            None => self.cold.first_unread.as_mut(),
+        };
+        let Some(last) = last.filter(|last| last.unique_tailroom() >= frame.len()) else {
+            return false;
+        };
+        let copied = last.extend_if_unique(frame);
+        if let Some(node) = node {
+            node.len += len;
+        }
+        env.counters.add(Counter::CopiedBytes, copied as u64);
+        true
     }
 
     /// Files a segment behind a hole, trimmed so that no byte is held twice.
@@ -231,17 +246,21 @@ impl Tcb<'_> {
     /// Decides when the data just taken is acknowledged (RFC 9293, 3.8.6.3;
     /// RFC 5681, 4.2): every second full segment at once, else delayed.
     #[inline(always)]
-    pub(crate) fn schedule_ack(&mut self, env: &Env<'_>, len: u32, push: bool) {
+    pub(crate) fn schedule_ack(&mut self, env: &mut Env<'_>, len: u32, push: bool) {
         if len > u32::from(self.hot.rcv_mss) {
             self.again().grow_rcv_mss(len);
         }
-        let unacked = self.hot.rcv_nxt.bytes_since(self.hot.last_ack_sent);
+        let unacked = self
+            .hot
+            .rcv_nxt
+            .raw()
+            .wrapping_sub(self.hot.last_ack_sent.raw());
         if unacked >= 2 * u32::from(self.hot.rcv_mss) {
             self.ack_now();
             if self.is_window_due() {
-                self.again().look_at_window(env, unacked);
+                self.again().look_at_window(&mut env.again(), unacked);
             }
-        } else if self.cold.quick_acks > 0 && !push {
+        } else if !push && self.cold.quick_acks > 0 {
             self.cold.quick_acks -= 1;
             self.ack_now();
         } else if self.hot.ack_at == Instant::ZERO {
@@ -261,10 +280,10 @@ impl Tcb<'_> {
 
     /// Payload bytes that could be offered now, from `rcv_nxt` on.
     #[inline]
-    fn free_space(&self, scarce: bool) -> u32 {
+    fn free_space(&self, pool: &FramePool) -> u32 {
         let held = self.hot.rcv_held / 2;
         let space = self.cold.rcv_limit.saturating_sub(held);
-        if scarce {
+        if is_scarce(pool) {
             space.min(2 * u32::from(self.hot.rcv_mss))
         } else {
             space
@@ -275,7 +294,7 @@ impl Tcb<'_> {
     /// bytes. RFC 9293, 3.8.6.2.2: the edge moves only by a segment or by half
     /// the buffer, and never back (MUST NOT shrink, 3.8.6).
     #[inline(always)]
-    pub(crate) fn advance_window(&mut self, scarce: bool) -> u32 {
+    pub(crate) fn advance_window(&mut self, pool: &FramePool) -> u32 {
         let promised = self.hot.rcv_adv.bytes_since(self.hot.rcv_nxt);
         let limit = self.cold.rcv_limit;
         let step = u32::from(self.hot.rcv_mss).min(limit / 2);
@@ -283,7 +302,7 @@ impl Tcb<'_> {
         if promised + step > limit {
             return promised;
         }
-        let edge = self.hot.rcv_nxt + self.free_space(scarce);
+        let edge = self.hot.rcv_nxt + self.free_space(pool);
         let gain = edge.bytes_since(self.hot.rcv_adv);
         if gain >= step {
             self.hot.rcv_adv = edge;
@@ -299,7 +318,7 @@ impl Tcb<'_> {
         if self.hot.rcv_adv.bytes_since(self.hot.rcv_nxt) >= half {
             return false;
         }
-        let edge = self.hot.rcv_nxt + self.free_space(env.scarce());
+        let edge = self.hot.rcv_nxt + self.free_space(env.pool);
         let gain = edge.bytes_since(self.hot.rcv_adv);
         gain >= (2 * u32::from(self.hot.rcv_mss)).min(half)
     }

@@ -115,11 +115,10 @@ impl Tcb<'_> {
         let usual = self.hot.flags & (UNUSUAL | flag::TIMESTAMPS) == flag::TIMESTAMPS
             && self.hot.state == TcpState::Established
             && self.hot.unsent == self.hot.send.tail
-            && self.key.is_v4();
+            && self.cold.template.is_v4();
         if !usual {
             return false;
         }
-        let scarce = env.scarce();
         let (Some(node), Some(place)) = (
             self.hot.unsent.and_then(|id| env.nodes.get_mut(id)),
             tx.place(),
@@ -135,7 +134,7 @@ impl Tcb<'_> {
         };
         let sum = if offload { None } else { Some(Sum::of(frame)) };
         let seq = self.hot.snd_nxt;
-        let fields = self.fields(env.now, scarce, seq, ACK | PSH);
+        let fields = self.fields(env.now, env.pool, seq, ACK | PSH);
         // Shared or without headroom: a frame for the header, elsewhere.
         let Some(mut room) = frame.header_room::<V4_TIMED>() else {
             return false;
@@ -182,7 +181,7 @@ impl Tcb<'_> {
         if room == 0 {
             return Stop::Full;
         }
-        let fields = self.fields(env.now, env.scarce(), SeqNum::new(0), 0);
+        let fields = self.fields(env.now, env.pool, SeqNum::new(0), 0);
         let mut run = Run::<N>::new(&self.cold.template, &fields, first.len);
         let mut next = Some(first);
         let mut sent = 0;

@@ -6,10 +6,11 @@
 
 use core::task::Waker;
 
-use pollwire_rings::Instant;
+use pollwire_rings::{FrameRef, Instant};
 
 use super::blocks::Arrivals;
 use super::buffers::Buffers;
+use super::coarse::{Millisecond, Second};
 use super::congestion::Congestion;
 use super::dsack::Duplicate;
 use super::node::{Link, Queue};
@@ -195,7 +196,7 @@ pub(crate) struct Hot {
     pub(crate) send: Queue,
     /// The first node never sent.
     pub(crate) unsent: Link,
-    /// Data in order, not yet read.
+    /// Data in order, not yet read, behind `Cold::first_unread`.
     pub(crate) recv: Queue,
     /// Bytes in flight that are selectively acknowledged.
     pub(crate) sacked: u32,
@@ -269,7 +270,7 @@ impl Hot {
     /// Sequence space sent and not acknowledged.
     #[inline]
     pub(crate) fn flight(&self) -> u32 {
-        self.snd_nxt.bytes_since(self.snd_una)
+        self.snd_nxt.raw().wrapping_sub(self.snd_una.raw())
     }
 
     /// Payload bytes that are believed to be in the network (RFC 6675, "pipe").
@@ -309,6 +310,9 @@ pub(crate) struct ListLinks {
 
 /// What only some segments touch.
 pub(crate) struct Cold {
+    /// The oldest unread data, if it came while nothing was unread: the whole of
+    /// it, where the reader keeps up. What follows is in `Hot::recv`.
+    pub(crate) first_unread: Option<FrameRef>,
     pub(crate) out_of_order: Queue,
     pub(crate) iss: SeqNum,
     pub(crate) irs: SeqNum,
@@ -356,14 +360,14 @@ pub(crate) struct Cold {
     /// Keepalive and FIN-WAIT-2 timer; zero when off.
     pub(crate) misc_at: Instant,
     /// When `ts_recent` was last set (RFC 7323, 5.5).
-    pub(crate) ts_recent_at: Instant,
+    pub(crate) ts_recent_at: Second,
     /// Segments sent again, in all.
     pub(crate) retransmits: u32,
     /// `TIME_WAIT`, `ORPHAN`, ...
     pub(crate) marks: u8,
     /// When the last challenge ACK was due (RFC 5961, 7), or another answer to
     /// a segment that should not have come.
-    pub(crate) challenge_at: Instant,
+    pub(crate) challenge_at: Millisecond,
     /// Quick ACKs left before acknowledgements are delayed.
     pub(crate) quick_acks: u8,
     /// Initial congestion window in segments, 0 for RFC 6928's.
@@ -381,6 +385,7 @@ pub(crate) struct Cold {
 
 impl Cold {
     pub(crate) const EMPTY: Self = Self {
+        first_unread: None,
         out_of_order: Queue::EMPTY,
         iss: SeqNum::new(0),
         irs: SeqNum::new(0),
@@ -410,10 +415,10 @@ impl Cold {
         heard_at: Instant::ZERO,
         stuck_since: Instant::ZERO,
         misc_at: Instant::ZERO,
-        ts_recent_at: Instant::ZERO,
+        ts_recent_at: Second::ZERO,
         retransmits: 0,
         marks: 0,
-        challenge_at: Instant::ZERO,
+        challenge_at: Millisecond::ZERO,
         quick_acks: 0,
         initial_window: 0,
         out_of_order_count: 0,

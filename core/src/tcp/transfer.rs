@@ -21,11 +21,31 @@ impl Tcb<'_> {
     /// Takes the next unread frame; [`after_read`](Self::after_read) follows.
     #[inline(always)]
     pub(crate) fn next_frame(&mut self, env: &mut Env<'_>) -> Option<FrameRef> {
+        match self.take_first_unread() {
+            Some(frame) => Some(frame),
+            None => self.take_listed(env),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn take_first_unread(&mut self) -> Option<FrameRef> {
+        let frame = self.cold.first_unread.take()?;
+        self.account_read(&frame);
+        Some(frame)
+    }
+
+    #[inline(always)]
+    pub(crate) fn take_listed(&mut self, env: &mut Env<'_>) -> Option<FrameRef> {
         let frame = env.nodes.pop_front(&mut self.hot.recv)?;
+        self.account_read(&frame);
+        Some(frame)
+    }
+
+    #[inline(always)]
+    fn account_read(&mut self, frame: &FrameRef) {
         #[expect(clippy::cast_possible_truncation, reason = "at most 64 KiB")]
         let cost = frame.slot_size() as u32;
         self.hot.rcv_held = self.hot.rcv_held.saturating_sub(cost);
-        Some(frame)
     }
 
     #[inline(always)]
@@ -56,13 +76,9 @@ impl Tcb<'_> {
         }
         let mut copied = 0;
         while copied < out.len() {
-            let Some(head) = self.hot.recv.head else {
+            let Some(frame) = self.first_frame(env) else {
                 break;
             };
-            let Some(node) = env.nodes.get_mut(head) else {
-                break;
-            };
-            let Some(frame) = &node.frame else { break };
             let count = frame.len().min(out.len() - copied);
             if let (Some(to), Some(from)) =
                 (out.get_mut(copied..copied + count), frame.get(..count))
@@ -71,7 +87,7 @@ impl Tcb<'_> {
             }
             copied += count;
             if count < frame.len() {
-                node.trim_front(u32::try_from(count).unwrap_or(0));
+                self.trim_first(env, count);
                 break;
             }
             drop(self.next_frame(env));
@@ -85,18 +101,46 @@ impl Tcb<'_> {
         }
     }
 
+    /// Whether something is unread.
+    pub(crate) fn has_unread(&self) -> bool {
+        self.cold.first_unread.is_some() || !self.hot.recv.is_empty()
+    }
+
+    fn first_frame<'e>(&'e self, env: &'e Env<'_>) -> Option<&'e FrameRef> {
+        match &self.cold.first_unread {
+            Some(frame) => Some(frame),
+            None => env.nodes.get(self.hot.recv.head?)?.frame.as_ref(),
+        }
+    }
+
+    /// Forgets the first `count` unread bytes; they lie in one frame.
+    fn trim_first(&mut self, env: &mut Env<'_>, count: usize) {
+        if let Some(frame) = &mut self.cold.first_unread {
+            frame.trim_front(count);
+        } else if let Some(node) = self.hot.recv.head.and_then(|id| env.nodes.get_mut(id)) {
+            node.trim_front(u32::try_from(count).unwrap_or(0));
+        }
+    }
+
     /// Copies unread bytes out and leaves them in the queue.
     pub(crate) fn peek_into(&self, env: &mut Env<'_>, out: &mut [u8]) -> Result<usize, Error> {
         let (mut copied, mut at) = (0, self.hot.recv.head);
-        while let Some(node) = at.and_then(|id| env.nodes.get(id)) {
-            let from = node.frame.as_deref().unwrap_or_default();
+        let mut first = self.cold.first_unread.as_deref();
+        loop {
+            let from = match (first.take(), at.and_then(|id| env.nodes.get(id))) {
+                (Some(from), _) => from,
+                (None, Some(node)) => {
+                    at = node.next;
+                    node.frame.as_deref().unwrap_or_default()
+                }
+                (None, None) => break,
+            };
             let count = from.len().min(out.len() - copied);
             if let (Some(to), Some(from)) = (out.get_mut(copied..copied + count), from.get(..count))
             {
                 to.copy_from_slice(from);
             }
             copied += count;
-            at = node.next;
         }
         env.counters.add(Counter::CopiedBytes, copied as u64);
         if copied == 0 && !out.is_empty() {
@@ -109,6 +153,15 @@ impl Tcb<'_> {
     /// Why nothing can be written, if so.
     #[inline]
     pub(crate) fn check_writable(&self) -> Result<(), Error> {
+        let open = self.hot.state == TcpState::Established && !self.hot.has(flag::FIN_QUEUED);
+        if open && self.hot.queued() < self.cold.snd_limit {
+            return Ok(());
+        }
+        self.why_not_writable()
+    }
+
+    #[inline(never)]
+    fn why_not_writable(&self) -> Result<(), Error> {
         if let Some(error) = self.cold.error {
             return Err(error.into());
         }
@@ -150,11 +203,8 @@ impl Tcb<'_> {
         if let Err(error) = self.check_writable() {
             return Err((frame, error));
         }
-        if frame.len() > usize::from(self.hot.mss) {
-            return self.queue_in_parts(env, frame);
-        }
-        if frame.is_empty() {
-            return Ok(());
+        if !(1..=usize::from(self.hot.mss)).contains(&frame.len()) {
+            return self.again().queue_in_parts(&mut env.again(), frame);
         }
         self.append(env, frame)
             .map_err(|frame| (frame, Error::WouldBlock))

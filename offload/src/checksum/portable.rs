@@ -45,7 +45,11 @@ pub(super) fn sum_short(data: &[u8]) -> u64 {
     let Some(last) = data.last_chunk::<8>() else {
         return sum_tail(data);
     };
-    let mut sum = keep_last(u64::from_ne_bytes(*last), data.len() as u32 % 8);
+    let odd = data.len() as u32 % 8;
+    let mut sum = match odd {
+        0 => 0,
+        odd => keep_last(u64::from_ne_bytes(*last), odd),
+    };
     let (blocks, rest) = data.as_chunks::<32>();
     for block in blocks {
         for word in block.as_chunks::<8>().0 {

@@ -126,7 +126,7 @@ impl Tcb<'_> {
 
     /// How long the retransmission timer runs from now on, nanoseconds: until a
     /// probe, where RFC 8985, 7.2 has one; else the RTO.
-    #[inline]
+    #[inline(always)]
     pub(super) fn rtx_timeout(&mut self) -> u64 {
         if self.hot.flags & (flag::SACK | DISORDER) == flag::SACK {
             if self.hot.flight() > u32::from(self.hot.mss) {

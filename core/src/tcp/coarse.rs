@@ -1,0 +1,33 @@
+//! Times that need little precision, in little space.
+
+use pollwire_rings::Instant;
+
+/// A time in units of 2^`SHIFT` nanoseconds, modulo 2^32.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Coarse<const SHIFT: u32>(u32);
+
+/// To about a second; an age is right for 146 years.
+pub(crate) type Second = Coarse<30>;
+/// To about a millisecond; an age is right for 52 days.
+pub(crate) type Millisecond = Coarse<20>;
+
+impl<const SHIFT: u32> Coarse<SHIFT> {
+    /// All-zero: no time, or the clock's first unit.
+    pub(crate) const ZERO: Self = Self(0);
+
+    /// This time, rounded down.
+    #[inline(always)]
+    pub(crate) fn of(now: Instant) -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "a clock modulo 2^32")]
+        Self((now.as_nanos() >> SHIFT) as u32)
+    }
+
+    pub(crate) fn is_zero(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Nanoseconds from then to `now`, to a unit.
+    pub(crate) fn nanos_to(self, now: Instant) -> u64 {
+        u64::from(Self::of(now).0.wrapping_sub(self.0)) << SHIFT
+    }
+}
