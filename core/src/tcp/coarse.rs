@@ -22,6 +22,11 @@ impl<const SHIFT: u32> Coarse<SHIFT> {
         Self((now.as_nanos() >> SHIFT) as u32)
     }
 
+    /// Whether this is later than `other`; both within half the range.
+    pub(crate) fn is_after(self, other: Self) -> bool {
+        self.0.wrapping_sub(other.0).cast_signed() > 0
+    }
+
     pub(crate) fn is_zero(self) -> bool {
         self.0 == 0
     }

@@ -277,7 +277,7 @@ impl Tcb<'_> {
         self.hot.rtt.backoff = 0;
         self.hot.rtx_at = Instant::ZERO;
         self.cold.stuck_since = Instant::ZERO;
-        self.cold.heard_at = env.now;
+        self.cold.heard_at = Millisecond::of(env.now);
         self.restart_keepalive(env);
         env.counters.inc(Counter::TcpEstablished);
         self.wake_writer();
@@ -286,7 +286,7 @@ impl Tcb<'_> {
     /// ACK, data and FIN of an acceptable segment in a synchronized state.
     #[inline]
     fn on_synchronized(&mut self, env: &mut Env<'_>, seg: &Segment, frame: FrameBuf) -> Verdict {
-        self.cold.heard_at = env.now;
+        self.cold.heard_at = Millisecond::of(env.now);
         if seg.ack.after(self.hot.snd_nxt) {
             // RFC 9293, 3.10.7.4: "If the ACK acks something not yet sent
             // (SEG.ACK > SND.NXT), then send an ACK, drop the segment, and

@@ -3,7 +3,7 @@
 use pollwire_rings::{FrameBuf, Instant};
 
 use super::Env;
-use super::coarse::Second;
+use super::coarse::{Millisecond, Second};
 use super::ecn::Ecn;
 use super::half_open::HalfOpen;
 use super::input::Outcome;
@@ -46,7 +46,7 @@ impl Tcb<'_> {
         self.cold.our_mss = mss;
         self.offer(&options.handshake);
         self.cold.recover = iss;
-        self.cold.heard_at = now;
+        self.cold.heard_at = Millisecond::of(now);
         self.cold.quick_acks = QUICK_ACKS;
         self.apply(options);
         self.choose_scale(options);

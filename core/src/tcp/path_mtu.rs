@@ -7,6 +7,7 @@
 use pollwire_rings::Instant;
 
 use super::Env;
+use super::coarse::Millisecond;
 use super::emit::{Batch, Sink, Stop};
 use super::node::{LOST, NodeId};
 use super::recovery::DISORDER;
@@ -62,12 +63,6 @@ impl PathMtu {
     };
 }
 
-/// Milliseconds of the stack's clock, modulo 2^32.
-#[expect(clippy::cast_possible_truncation, reason = "modulo 2^32 is meant")]
-const fn millis(at: Instant) -> u32 {
-    at.as_millis() as u32
-}
-
 impl Tcb<'_> {
     /// The size in force.
     pub(crate) fn segment_size(&self) -> u16 {
@@ -81,14 +76,13 @@ impl Tcb<'_> {
 
     /// A router said something of the path that is no reason to give up.
     pub(crate) fn on_soft_error(&mut self, now: Instant, error: ConnError) {
-        self.cold.soft_error = Some((error, millis(now)));
+        self.cold.soft_error = Some((error, Millisecond::of(now)));
     }
 
     /// What a router said since the peer was last heard.
     pub(crate) fn soft_error(&self) -> Option<ConnError> {
         let (reason, at) = self.cold.soft_error?;
-        let heard = millis(self.cold.heard_at);
-        (at.wrapping_sub(heard).cast_signed() > 0).then_some(reason)
+        at.is_after(self.cold.heard_at).then_some(reason)
     }
 
     fn option_size(&self) -> u16 {

@@ -9,7 +9,7 @@
 use pollwire_rings::FrameBuf;
 
 use super::Env;
-use super::coarse::Second;
+use super::coarse::{Millisecond, Second};
 use super::seq::SeqNum;
 use super::tcb::{Hot, Tcb, TcpState, flag};
 use crate::DropReason;
@@ -92,7 +92,7 @@ impl Tcb<'_> {
     /// last, `longest` its longest payload.
     #[inline(always)]
     pub(crate) fn end_expected(&mut self, env: &mut Env<'_>, last: &Expected, longest: u32) {
-        self.cold.heard_at = env.now;
+        self.cold.heard_at = Millisecond::of(env.now);
         self.hot.snd_wl1 = last.seq;
         self.hot.snd_wl2 = last.ack;
         let window = u32::from(last.window) << self.hot.snd_scale;

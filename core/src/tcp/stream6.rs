@@ -109,7 +109,7 @@ impl Tcb<'_> {
         if room == 0 {
             return Stop::Full;
         }
-        let mut fields = self.fields(env.now, env.scarce(), SeqNum::new(0), 0);
+        let mut fields = self.fields(env.now, env.pool, SeqNum::new(0), 0);
         fields.ecn = self.ecn_codepoint();
         let link = self.cold.template.link();
         let mut run = Run::<N>::new(&link, self.key, &fields, first.len);

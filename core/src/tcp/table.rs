@@ -91,7 +91,7 @@ pub(crate) struct Tcp {
     pub(crate) last_head: Head,
     /// Flows that output must look at, linked through `Hot::next_touched`.
     touched: FlowList,
-    /// Closed slots, linked through `Cold::next_free`.
+    /// Closed slots, linked through `Cold::listener`.
     free: u32,
     /// Slots from here on were never used.
     fresh: u32,
@@ -261,7 +261,7 @@ impl Tcp {
     pub(crate) fn alloc(&mut self, key: FlowKey) -> Option<u32> {
         let index = match self.free.checked_sub(1) {
             Some(index) => {
-                self.free = self.cold(index)?.next_free;
+                self.free = self.cold(index)?.listener;
                 index
             }
             None if (self.fresh as usize) < self.slots.len() => {
@@ -271,7 +271,7 @@ impl Tcp {
             None => return None,
         };
         let cold = self.cold_mut(index)?;
-        cold.next_free = 0;
+        cold.listener = 0;
         cold.generation = cold.generation.wrapping_add(1);
         self.slots.get_mut(index as usize)?.key = key;
         self.in_use += 1;
@@ -295,7 +295,7 @@ impl Tcp {
         *hot = Hot::EMPTY;
         *cold = Cold {
             generation,
-            next_free: self.free,
+            listener: self.free,
             ..Cold::EMPTY
         };
         self.free = index + 1;

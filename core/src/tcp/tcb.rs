@@ -345,8 +345,9 @@ pub(crate) struct Cold {
     pub(crate) write_waker: Option<Waker>,
     pub(crate) error: Option<ConnError>,
     /// What a router said of the path, and when, in milliseconds modulo 2^32.
-    pub(crate) soft_error: Option<(ConnError, u32)>,
-    /// The listener's index + 1 while the flow is its.
+    pub(crate) soft_error: Option<(ConnError, Millisecond)>,
+    /// The listener's index + 1 while the flow is its; in a closed slot the next
+    /// closed one's.
     pub(crate) listener: u32,
     /// Keepalive interval in milliseconds, 0 when off.
     pub(crate) keepalive_ms: u32,
@@ -354,7 +355,7 @@ pub(crate) struct Cold {
     pub(crate) user_timeout_ms: u32,
     pub(crate) keepalive_probes: u8,
     /// When the last segment of the peer arrived.
-    pub(crate) heard_at: Instant,
+    pub(crate) heard_at: Millisecond,
     /// When the last data was acknowledged, or the first sent since.
     pub(crate) stuck_since: Instant,
     /// Keepalive and FIN-WAIT-2 timer; zero when off.
@@ -379,8 +380,6 @@ pub(crate) struct Cold {
     /// The last segments out of order: their blocks lead the SACK option.
     pub(crate) arrivals: Arrivals,
     pub(crate) duplicate: Duplicate,
-    /// Next on the list of closed slots (index + 1).
-    pub(crate) next_free: u32,
 }
 
 impl Cold {
@@ -412,7 +411,7 @@ impl Cold {
         keepalive_ms: 0,
         user_timeout_ms: 0,
         keepalive_probes: 0,
-        heard_at: Instant::ZERO,
+        heard_at: Millisecond::ZERO,
         stuck_since: Instant::ZERO,
         misc_at: Instant::ZERO,
         ts_recent_at: Second::ZERO,
@@ -425,7 +424,6 @@ impl Cold {
         early_fin: SeqNum::new(0),
         arrivals: [SeqNum::new(0); 3],
         duplicate: Duplicate::EMPTY,
-        next_free: 0,
     };
 }
 

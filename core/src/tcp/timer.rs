@@ -117,7 +117,7 @@ impl Tcb<'_> {
         if !self.hot.has(flag::OWNED | flag::EMBRYO) {
             return ORPHAN_RETRIES;
         }
-        let silent = env.now.nanos_since(self.cold.heard_at) > SILENT_NANOS;
+        let silent = self.cold.heard_at.nanos_to(env.now) > SILENT_NANOS;
         if silent { RETRIES } else { u8::MAX }
     }
 
@@ -161,10 +161,10 @@ impl Tcb<'_> {
             return Outcome::Keep;
         }
         let interval = u64::from(self.cold.keepalive_ms) * 1_000_000;
-        let idle = env.now.nanos_since(self.cold.heard_at);
+        let idle = self.cold.heard_at.nanos_to(env.now);
         if idle < interval {
             self.cold.keepalive_probes = 0;
-            self.cold.misc_at = self.cold.heard_at.plus_nanos(interval);
+            self.cold.misc_at = env.now.plus_nanos(interval - idle);
             return Outcome::Keep;
         }
         if self.hot.flight() > 0 || self.hot.has(flag::PERSIST) {
