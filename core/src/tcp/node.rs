@@ -6,6 +6,7 @@
 //! lost). Links are indices, so one frame may stand in several queues through
 //! several handles.
 
+use core::mem::ManuallyDrop;
 use core::num::NonZeroU32;
 
 use pollwire_rings::{FrameRef, Instant, Region};
@@ -172,7 +173,7 @@ impl Nodes {
         node.next = None;
         node.marks = 0;
         // An unused node holds no frame that would have to be dropped.
-        core::mem::forget(node.frame.replace(frame));
+        let _none = ManuallyDrop::new(node.frame.replace(frame));
         self.in_use += 1;
         Ok(id)
     }
