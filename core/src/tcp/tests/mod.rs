@@ -18,6 +18,7 @@ mod prr;
 mod rack;
 mod recovery;
 mod robust;
+mod rto;
 mod script;
 mod states;
 mod time_wait;
