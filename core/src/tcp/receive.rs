@@ -258,7 +258,7 @@ impl Tcb<'_> {
         if unacked >= 2 * u32::from(self.hot.rcv_mss) {
             self.ack_now();
             if self.is_window_due() {
-                self.again().look_at_window(&mut env.again(), unacked);
+                self.again().look_at_window(&env.again(), unacked);
             }
         } else if !push && self.cold.quick_acks > 0 {
             self.cold.quick_acks -= 1;

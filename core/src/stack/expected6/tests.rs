@@ -85,6 +85,9 @@ impl Connection {
                 continue;
             }
             let mut frame = self.host.stack.pool().alloc().unwrap();
+            // The payload lies where it lies in one piece: so as much can be
+            // copied behind it.
+            frame.reset(frame.headroom() + (part.as_ptr().addr() - bytes.as_ptr().addr()));
             frame.extend_from_slice(part);
             let meta = RxMeta {
                 continues: cut < bytes.len()

@@ -19,6 +19,7 @@ mod rack;
 mod recovery;
 mod robust;
 mod rto;
+mod runs;
 mod script;
 mod states;
 mod time_wait;

@@ -233,6 +233,9 @@ impl Script {
         };
         for (index, piece) in pieces.iter().enumerate() {
             let mut frame = self.stack.pool().alloc().unwrap();
+            // The payload lies where it lies in one piece: so as much can be
+            // copied behind it.
+            frame.reset(frame.headroom() + (piece.as_ptr().addr() - bytes.as_ptr().addr()));
             assert_eq!(frame.extend_from_slice(piece), piece.len());
             let meta = RxMeta {
                 continues: index + 1 < pieces.len(),
