@@ -37,17 +37,17 @@ struct Limit {
 const LIMITS: [Limit; 3] = [
     Limit {
         work: Work::BULK,
-        most: 1500,
+        most: 1420,
         aim: 1500,
     },
     Limit {
         work: Work::BULK_OFFLOADED,
-        most: 1015,
+        most: 900,
         aim: 900,
     },
     Limit {
         work: Work::PING_PONG,
-        most: 3990,
+        most: 2700,
         aim: 2700,
     },
 ];

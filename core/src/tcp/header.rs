@@ -42,10 +42,9 @@ impl HeaderFields {
         #[expect(clippy::cast_possible_truncation, reason = "at most 60")]
         let offset = (header_len / 4) as u32;
         let control = (offset << 28) | (u32::from(self.flags) << 16) | u32::from(self.window);
-        let (kind, value, echo) = match self.timestamps {
-            Some((value, echo)) => (0x0101_080a, value, echo),
-            None => (0, 0, 0),
-        };
+        // As long as that is, it has timestamps.
+        let kind = if header_len > TCP { 0x0101_080a } else { 0 };
+        let (value, echo) = self.timestamps.unwrap_or_default();
         [self.seq.raw(), self.ack.raw(), control, kind, value, echo]
     }
 }

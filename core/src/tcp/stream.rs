@@ -112,17 +112,17 @@ impl Tcb<'_> {
     /// reply. `false`, and nothing done, if it is not, or not the usual kind.
     #[inline(always)]
     pub(crate) fn send_lone(&mut self, env: &mut Env<'_>, tx: &mut TxBurst, offload: bool) -> bool {
+        let Some(id) = self.hot.unsent else {
+            return false;
+        };
         let usual = self.hot.flags & (UNUSUAL | flag::TIMESTAMPS) == flag::TIMESTAMPS
             && self.hot.state == TcpState::Established
-            && self.hot.unsent == self.hot.send.tail
+            && self.hot.send.tail == Some(id)
             && self.cold.template.is_v4();
         if !usual {
             return false;
         }
-        let (Some(node), Some(place)) = (
-            self.hot.unsent.and_then(|id| env.nodes.get_mut(id)),
-            tx.place(),
-        ) else {
+        let (Some(node), Some(place)) = (env.nodes.get_mut(id), tx.place()) else {
             return false;
         };
         let (len, flight) = (node.len, self.hot.flight());
