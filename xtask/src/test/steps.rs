@@ -20,7 +20,7 @@ const OLDEST_RUST: &str = "1.88";
 
 /// The libraries, which keep that promise.
 const LIBRARIES: &str = "-p pollwire -p pollwire-offload -p pollwire-rings -p pollwire-core \
-                         -p pollwire-perf";
+                         -p pollwire-perf -p pollwire-tls -p pollwire-dns -p pollwire-he";
 
 /// Checks that take minutes at most.
 pub(super) fn quick() -> Vec<Step> {
