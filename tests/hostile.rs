@@ -4,12 +4,15 @@
 mod common;
 #[path = "../fuzz/src/frame.rs"]
 mod frame;
+#[path = "common/random.rs"]
+mod random;
 
-use common::{Random, Sim, stack};
+use common::{Sim, stack};
 use frame::repair;
 use pollwire::rings::memory::Impairments;
 use pollwire::rings::{RxBurst, RxChecksum, RxMeta, TxBurst};
 use pollwire::{Config, Instant, InterfaceIds, ListenOptions, Stack, TcpOptions};
+use random::Random;
 
 const FRAMES: u64 = 1_000_000;
 

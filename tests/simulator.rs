@@ -1,12 +1,15 @@
 //! The seeded simulator: streams through a hostile network, in virtual time.
 
 mod common;
+#[path = "common/random.rs"]
+mod random;
 
 use std::time::Duration;
 
-use common::{Random, Sim};
+use common::Sim;
 use pollwire::rings::memory::Impairments;
 use pollwire::{FlowId, Instant, Shutdown, Stack, TcpOptions};
+use random::Random;
 
 /// One direction of a transfer: what was written, what came out.
 struct Transfer {

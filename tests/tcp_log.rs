@@ -2,13 +2,16 @@
 //! happened, and switching it on changes nothing.
 
 mod common;
+#[path = "common/random.rs"]
+mod random;
 
 use std::fmt::Write;
 use std::time::Duration;
 
-use common::{Random, Sim};
+use common::Sim;
 use pollwire::rings::memory::Impairments;
 use pollwire::{Error, Instant, TcpEvent, TcpEventKind, TcpOptions};
+use random::Random;
 
 const BYTES: usize = 600_000;
 

@@ -1,13 +1,10 @@
 //! Two stacks on a wire, in virtual time.
 
-mod random;
-
 use pollwire::rings::Caps;
 use pollwire::rings::memory::{self, Impairments, MemoryDevice, Wire};
 use pollwire::rings::pcap::{PcapOptions, PcapTee};
 use pollwire::rings::{NetDevice, RxBurst, TxBurst};
 use pollwire::{Config, FlowId, Instant, ListenOptions, Stack, TcpOptions};
-pub(crate) use random::Random;
 
 /// A stack, its device and its bursts.
 pub(crate) struct Host {
