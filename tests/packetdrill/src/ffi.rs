@@ -1,4 +1,4 @@
-//! packetdrill's plug-in interface: C's side of [`Host`].
+//! packetdrill's plug-in interface: C's side of `Host`.
 //!
 //! The only file with unsafe code; ADR 10 (`docs/adr`) says why. It reads and writes memory of packetdrill's for the length of one call, and
 //! keeps no pointer. All state is behind `Host`'s lock.
