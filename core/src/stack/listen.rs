@@ -5,6 +5,7 @@ use pollwire_rings::{FrameBuf, Instant};
 
 use super::Stack;
 use crate::tcp::SynCookies;
+use crate::tcp::coarse::millis;
 use crate::tcp::cookie;
 use crate::tcp::half_open::{self, HalfOpen, STEPS, Step};
 use crate::tcp::header::{self, HeaderFields};
@@ -94,7 +95,7 @@ impl Stack {
         let iss = self.tcp.cookies.make(key, irs, offer.mss, now);
         let record = HalfOpen::new(&offer, irs, iss, &owner.options, now);
         let offset = self.tcp.secrets.timestamp_offset(key);
-        let clock = half_open::clock(now);
+        let clock = millis(now);
         let value = cookie::timestamp(clock, &offer).wrapping_add(offset);
         self.counters.inc(Counter::TcpCookiesSent);
         self.send_answer(now, key, listener, &record, value);

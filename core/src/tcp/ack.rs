@@ -4,6 +4,7 @@
 use pollwire_rings::Instant;
 
 use super::Env;
+use super::coarse::millis;
 use super::recovery::DISORDER;
 use super::segment::Segment;
 use super::seq::SeqNum;
@@ -199,9 +200,7 @@ impl Tcb<'_> {
     /// offset.
     #[inline]
     pub(crate) fn timestamp(&self, now: Instant) -> u32 {
-        #[expect(clippy::cast_possible_truncation, reason = "a clock modulo 2^32")]
-        let millis = now.as_millis() as u32;
-        millis.wrapping_add(self.hot.ts_offset)
+        millis(now).wrapping_add(self.hot.ts_offset)
     }
 
     /// RFC 6298, 5.2 and 5.3: off when all is acknowledged, else restarted.

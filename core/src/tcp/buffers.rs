@@ -6,6 +6,7 @@
 
 use pollwire_rings::{FramePool, Instant};
 
+use super::coarse::micros;
 use super::options::TcpOptions;
 use super::seq::SeqNum;
 use super::tcb::Tcb;
@@ -55,12 +56,6 @@ impl Buffers {
 fn share_of(pool: &FramePool) -> u32 {
     let free = pool.available().saturating_mul(pool.frame_size()) / SHARE;
     u32::try_from(free).unwrap_or(u32::MAX)
-}
-
-fn micros(at: Instant) -> u32 {
-    #[expect(clippy::cast_possible_truncation, reason = "a clock modulo 2^32")]
-    let micros = at.as_micros() as u32;
-    micros
 }
 
 impl Tcb<'_> {

@@ -2,6 +2,21 @@
 
 use pollwire_rings::Instant;
 
+/// Microseconds, modulo 2^32: 71 minutes.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "a clock modulo 2^32")]
+pub(crate) const fn micros(now: Instant) -> u32 {
+    now.as_micros() as u32
+}
+
+/// Milliseconds, modulo 2^32: 49 days. The clock of TCP's timestamps, without
+/// a flow's offset.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "a clock modulo 2^32")]
+pub(crate) const fn millis(now: Instant) -> u32 {
+    now.as_millis() as u32
+}
+
 /// A time in units of 2^`SHIFT` nanoseconds, modulo 2^32.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Coarse<const SHIFT: u32>(u32);

@@ -3,6 +3,7 @@
 
 use pollwire_rings::Instant;
 
+use super::coarse::{micros, millis};
 use super::isn::Secrets;
 use super::listen::ListenOptions;
 use super::open::{self, Offer};
@@ -63,11 +64,6 @@ pub(crate) enum Step {
     Reject(SeqNum),
     /// It is dropped.
     Drop(DropReason),
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "modulo 2^32 is meant")]
-const fn micros(now: Instant) -> u32 {
-    now.as_micros() as u32
 }
 
 impl HalfOpen {
@@ -237,11 +233,5 @@ pub(crate) fn key_of(name: &Name, port: u16) -> FlowKey {
 /// The timestamp of a segment of the flow with `key`: milliseconds from a
 /// secret offset.
 pub(crate) fn timestamp_of(secrets: &Secrets, key: &FlowKey, now: Instant) -> u32 {
-    clock(now).wrapping_add(secrets.timestamp_offset(key))
-}
-
-/// The clock of timestamps, in milliseconds, without an offset.
-#[expect(clippy::cast_possible_truncation, reason = "a clock modulo 2^32")]
-pub(crate) const fn clock(now: Instant) -> u32 {
-    now.as_millis() as u32
+    millis(now).wrapping_add(secrets.timestamp_offset(key))
 }

@@ -1,6 +1,7 @@
 //! CUBIC (RFC 9438) in integers: bytes, milliseconds.
 
 use super::{CongestionEvent, Controller, MAX_CWND, Window};
+use crate::tcp::coarse::millis;
 
 /// Multiplicative decrease: 0.7 (RFC 9438, 4.6).
 const BETA: (u64, u64) = (7, 10);
@@ -136,8 +137,7 @@ impl Controller for Cubic {
             window.slow_start(acked);
             return;
         }
-        #[expect(clippy::cast_possible_truncation, reason = "a clock modulo 2^32")]
-        let now_ms = window.now.as_millis() as u32;
+        let now_ms = millis(window.now);
         if !self.in_epoch {
             self.begin_epoch(window, now_ms);
         }

@@ -7,6 +7,7 @@
 
 use pollwire_rings::Instant;
 
+use crate::tcp::coarse::micros;
 use crate::tcp::tcb::{Tcb, flag};
 
 /// Whether a connection spreads its segments over time.
@@ -28,12 +29,6 @@ const LARGEST_BURST: u64 = 64 * 1024;
 
 /// A pause is never longer: what seems so is long over.
 const LONGEST_PAUSE_US: u32 = 60_000_000;
-
-fn micros(at: Instant) -> u32 {
-    #[expect(clippy::cast_possible_truncation, reason = "a clock modulo 2^32")]
-    let micros = at.as_micros() as u32;
-    micros
-}
 
 impl Tcb<'_> {
     pub(in crate::tcp) fn set_pacing(&mut self, pacing: Pacing) {
