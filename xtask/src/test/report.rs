@@ -66,12 +66,17 @@ impl Verdict {
         let mut tests = Tests::default();
         // The harness counts a test that could not run as passed.
         let mut not_run = 0;
+        let mut reasons = Vec::new();
         for line in &outcome.lines {
-            if let Some(result) = line.strip_prefix("test result: ") {
+            if let Some((_, reason)) = line.split_once(" ... ignored, ") {
+                reasons.push(format!("ignored: {reason}"));
+            } else if let Some(result) = line.strip_prefix("test result: ") {
                 tests.passed += count_before(result, " passed");
                 tests.failed += count_before(result, " failed");
+                let mut reasons = reasons.drain(..);
                 for _ in 0..count_before(result, " ignored") {
-                    tests.skipped.push("ignored".into());
+                    let why = reasons.next().unwrap_or_else(|| "ignored".into());
+                    tests.skipped.push(why);
                 }
             } else if let Some(why) = line.trim_start().strip_prefix("skipped: ") {
                 tests.skipped.push(why.into());
@@ -186,7 +191,8 @@ mod tests {
         let verdict = Verdict::of_tests(&outcome(
             true,
             "running 3 tests\n\
-             test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out\n\
+             test long ... ignored, takes minutes\n\
+             test result: ok. 3 passed; 0 failed; 2 ignored; 0 measured; 0 filtered out\n\
              skipped: no TAP device here\n\
              test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out",
         ));
@@ -194,7 +200,10 @@ mod tests {
             panic!("{verdict:?}")
         };
         assert_eq!((tests.passed, tests.failed), (4, 0));
-        assert_eq!(tests.skipped, ["ignored", "no TAP device here"]);
+        assert_eq!(
+            tests.skipped,
+            ["ignored: takes minutes", "ignored", "no TAP device here"]
+        );
     }
 
     #[test]

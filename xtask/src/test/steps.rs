@@ -1,6 +1,7 @@
 //! The checks themselves.
 
 use std::fs;
+use std::path::Path;
 
 use super::Step;
 use super::report::Verdict;
@@ -128,17 +129,26 @@ fn tests_step(name: impl Into<String>, arguments: String) -> Step {
     })
 }
 
-/// The root package's integration tests, each a step of its own.
+/// The root package's integration tests, each a step of its own: a file, or a
+/// folder with a `main.rs`.
 fn integration_tests() -> Result<Vec<String>, String> {
     let directory = root().join("tests");
     let entries =
         fs::read_dir(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
     let mut names: Vec<String> = entries
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter_map(|name| Some(name.strip_suffix(".rs")?.to_owned()))
+        .filter_map(|entry| test_name(&entry.ok()?.path()))
         .collect();
     names.sort();
     Ok(names)
+}
+
+/// The name of the integration test at `path`, if there is one. A folder with
+/// a manifest is a package, with a step of its own.
+fn test_name(path: &Path) -> Option<String> {
+    let is_file = path.extension().is_some_and(|extension| extension == "rs");
+    let is_folder = path.join("main.rs").is_file() && !path.join("Cargo.toml").exists();
+    let name = path.file_stem()?.to_str()?;
+    (is_file || is_folder).then(|| name.to_owned())
 }
 
 fn guest_target() -> String {
@@ -187,4 +197,22 @@ fn deny(what: &str) -> Result<Verdict, String> {
         }
     }
     Ok(Verdict::passed())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A test that is not listed here is run by nobody.
+    #[test]
+    fn tests_in_folders_are_found() {
+        let names = integration_tests().unwrap();
+        for test in ["simulator", "goodput"] {
+            assert!(names.iter().any(|name| name == test), "{test}: {names:?}");
+        }
+        // Shared code, and a package of its own.
+        for other in ["common", "packetdrill"] {
+            assert!(names.iter().all(|name| name != other), "{other}: {names:?}");
+        }
+    }
 }
