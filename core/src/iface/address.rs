@@ -56,6 +56,8 @@ impl Stack {
         // As many places as claims.
         if self.iface.addresses.try_push(own).is_ok() {
             self.iface.invalidate();
+            // It may have been a peer's.
+            self.tcp.forget_last();
             self.events.push(NetEvent::AddressUp(own.address().into()));
         }
     }

@@ -92,7 +92,7 @@ impl Stack {
             DEST_UNREACHABLE | TIME_EXCEEDED => {
                 let cause = cause_of(header).ok_or(DropReason::IcmpIgnored)?;
                 let error = IcmpError::parse_v4(cause, body)?;
-                self.on_icmp_error(&error)
+                self.on_icmp_error(ip.src, &error)
             }
             // Redirects are not believed: any host on the link could claim to
             // be the router. Source Quench MUST be ignored (RFC 6633, 3); "If
@@ -232,9 +232,15 @@ impl Stack {
     ///
     /// Anybody can make up an error, so the packet that it quotes must be one
     /// that a socket of ours may have sent: UDP looks for a socket that writes
-    /// to that peer, TCP for a segment that is in flight (RFC 5927).
-    pub(crate) fn on_icmp_error(&mut self, error: &IcmpError) -> Result<(), DropReason> {
-        if !self.is_local(error.local.ip()) {
+    /// to that peer, TCP for a segment that is in flight (RFC 5927). What this
+    /// host sends to itself no other host can complain about.
+    pub(crate) fn on_icmp_error(
+        &mut self,
+        from: IpAddr,
+        error: &IcmpError,
+    ) -> Result<(), DropReason> {
+        let overheard = self.is_looped(error.remote.ip()) && !self.is_looped(from);
+        if overheard || !self.is_local(error.local.ip()) {
             return Err(DropReason::IcmpNoFlow);
         }
         match error.protocol {

@@ -119,7 +119,7 @@ impl Stack {
             ECHO_REQUEST => self.echo_v6(now, src, dst, frame),
             DEST_UNREACHABLE | PACKET_TOO_BIG | TIME_EXCEEDED | PARAMETER_PROBLEM => {
                 let cause = cause_of(&header).ok_or(DropReason::IcmpIgnored)?;
-                self.on_icmp_error(&parse_quote(cause, body)?)
+                self.on_icmp_error(ip.src, &parse_quote(cause, body)?)
             }
             // RFC 4443, 2.4 (b): "If an ICMPv6 informational message of unknown
             // type is received, it MUST be silently discarded."

@@ -86,13 +86,14 @@ impl Stack {
         self.chores_changed();
         for _ in 0..self.looped.packets.len() {
             let Some((frame, meta)) = self.looped.packets.pop_front() else {
-                return;
+                break;
             };
             if let Err(reason) = self.on_looped(now, frame, meta) {
                 self.counters.drop(reason);
             }
             self.rx_rest.clear();
         }
+        self.tcp.forget_last();
     }
 
     /// The headers are this host's own work, so they are not checked.

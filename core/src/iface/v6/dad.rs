@@ -88,6 +88,8 @@ impl Stack {
             self.iface.v6.asking = Asking::from(now);
         }
         log::info!("{address} is ours");
+        // It may have been a peer's.
+        self.tcp.forget_last();
         self.events.push(NetEvent::AddressUp(IpAddr::V6(address)));
     }
 

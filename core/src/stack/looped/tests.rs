@@ -4,7 +4,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::vec;
 use std::vec::Vec;
 
-use pollwire_rings::{Caps, Instant, TxBurst};
+use pollwire_rings::{Caps, Instant, RxBurst, RxChecksum, RxMeta, TxBurst};
 
 use crate::{
     Config, ConnError, Counter, DropReason, Error, Ipv6Config, ListenOptions, NetEvent, Shutdown,
@@ -215,5 +215,122 @@ fn rfc_1122_3_2_1_3_loopback_addresses_from_the_wire_are_refused() {
     host.give(Ipv4Addr::LOCALHOST, 17, &body);
     assert_eq!(host.dropped(DropReason::Ipv4NotForUs), 1);
     assert!(host.stack.udp_try_recv(id).is_err());
+    host.finish();
+}
+
+/// A segment with one byte of data that the flow of `index` expects, as the wire
+/// would bring it.
+fn forged(stack: &Stack, index: u32) -> Vec<u8> {
+    let (key, hot) = (stack.tcp.key(index), stack.tcp.hot(index));
+    let (key, hot) = (*key.expect("a flow"), hot.expect("a flow"));
+    let mut tcp = key.remote_port().to_be_bytes().to_vec();
+    tcp.extend(key.local_port().to_be_bytes());
+    tcp.extend(hot.rcv_nxt.raw().to_be_bytes());
+    tcp.extend(hot.snd_nxt.raw().to_be_bytes());
+    tcp.extend([0x80, 0x10, 0xff, 0xff, 0, 0, 0, 0, 1, 1, 8, 10]);
+    tcp.extend((hot.ts_recent + 1).to_be_bytes());
+    tcp.extend([0; 4]);
+    tcp.push(b'!');
+    let len = u16::try_from(tcp.len()).expect("short");
+    let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 9];
+    match (key.local().ip(), key.remote().ip()) {
+        (IpAddr::V4(own), IpAddr::V4(peer)) => {
+            let mut ip = vec![0x45, 0];
+            ip.extend((len + 20).to_be_bytes());
+            ip.extend([0, 0, 0x40, 0, 64, 6, 0, 0]);
+            ip.extend(peer.octets());
+            ip.extend(own.octets());
+            let check = pollwire_offload::checksum::Sum::of(&ip).finish();
+            ip[10..12].copy_from_slice(&check.to_be_bytes());
+            frame.extend([8, 0]);
+            frame.extend(ip);
+        }
+        (IpAddr::V6(own), IpAddr::V6(peer)) => {
+            frame.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
+            frame.extend(len.to_be_bytes());
+            frame.extend([6, 64]);
+            frame.extend(peer.octets());
+            frame.extend(own.octets());
+        }
+        _ => unreachable!("both of one version"),
+    }
+    frame.extend(tcp);
+    frame
+}
+
+#[test]
+fn nobody_on_the_wire_speaks_for_this_host() {
+    let mut host = Host::new();
+    for address in host.addresses() {
+        let any = match address {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        let options = ListenOptions::DEFAULT;
+        let listener = host.stack.tcp_listen((any, 80).into(), options);
+        let listener = listener.expect("free");
+        let to = SocketAddr::new(address, 80);
+        let client = host.stack.tcp_connect(to, TcpOptions::DEFAULT);
+        let client = client.expect("opens");
+        host.settle();
+        let server = host.stack.tcp_try_accept(listener).expect("a connection");
+        for id in [client, server] {
+            // As a run of packets, and alone.
+            for count in [3, 1] {
+                host.stack.tcp_try_write(client, b"ping").expect("open");
+                host.stack.tcp_try_write(server, b"pong").expect("open");
+                host.settle();
+                for end in [client, server] {
+                    while let Ok(Some(_)) = host.stack.tcp_try_recv(end) {}
+                }
+                let before = host.stack.counters().dropped_total();
+                let bytes = forged(&host.stack, id.index);
+                let mut burst = RxBurst::new();
+                for _ in 0..count {
+                    let mut frame = host.stack.pool().alloc().expect("free");
+                    frame.extend_from_slice(&bytes);
+                    let meta = RxMeta {
+                        checksum: RxChecksum::Verified,
+                        ..RxMeta::default()
+                    };
+                    burst.push(frame, meta).expect("room");
+                }
+                host.stack.input(host.now, &mut burst);
+                assert_eq!(host.stack.counters().dropped_total(), before + count);
+                let got = host.stack.tcp_try_recv(id).map(drop);
+                assert_eq!(got, Err(Error::WouldBlock), "{address}");
+            }
+        }
+        for flow in [client, server] {
+            host.stack.tcp_abort(flow);
+        }
+        host.settle();
+        host.stack.tcp_close_listener(listener);
+    }
+    host.finish();
+}
+
+#[test]
+fn rfc_5927_nobody_else_complains_of_what_this_host_tells_itself() {
+    use crate::udp::tests::peer::{OWN, Peer, datagram};
+    let mut host = Peer::new();
+    let own = SocketAddr::from((OWN, 9));
+    let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 7));
+    let id = host.stack.udp_bind(any).expect("free");
+    host.stack.udp_connect(id, Some(own)).expect("connects");
+    // Port unreachable, about a datagram from our port 7 to our port 9.
+    let quoted = datagram(OWN, OWN, 7, 9, b"x");
+    let mut ip = vec![0x45, 0, 0, 29, 0, 0, 0x40, 0, 64, 17, 0, 0];
+    ip.extend(OWN.octets());
+    ip.extend(OWN.octets());
+    let mut body = vec![3, 3, 0, 0, 0, 0, 0, 0];
+    body.extend(ip);
+    body.extend(quoted);
+    let check = pollwire_offload::checksum::Sum::of(&body).finish();
+    body[2..4].copy_from_slice(&check.to_be_bytes());
+    host.give(OWN, 1, &body);
+    assert_eq!(host.dropped(DropReason::IcmpNoFlow), 1);
+    let told = host.stack.udp_try_recv(id).map(drop);
+    assert_eq!(told, Err(Error::WouldBlock));
     host.finish();
 }
