@@ -163,12 +163,21 @@ fn connections_to_ourselves_carry_data_both_ways() {
     host.finish();
 }
 
+/// RFC 1122, 4.1.3.3, and RFC 4443, 3.1.
 #[test]
 fn rfc_1122_4_1_3_3_our_own_closed_ports_are_told() {
-    let mut host = Host::new();
-    let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    for address in Host::new().addresses() {
+        own_closed_port(Host::new(), address);
+    }
+}
+
+fn own_closed_port(mut host: Host, address: IpAddr) {
+    let any = match address {
+        IpAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+        IpAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+    };
     let id = host.stack.udp_bind(any).expect("free");
-    let nobody = SocketAddr::from((OWN, 9));
+    let nobody = SocketAddr::new(address, 9);
     host.stack.udp_connect(id, Some(nobody)).expect("connects");
     host.stack
         .udp_try_send(id, b"anybody?", nobody)
