@@ -44,6 +44,7 @@ pub mod seqpacket;
 pub mod solo5;
 #[cfg(all(feature = "std", target_os = "linux"))]
 pub mod tap;
+pub mod unikraft;
 
 pub use burst::{
     RX_BURST, RX_PIECES, RxBurst, RxDrain, RxFrame, TX_PACKETS, TX_PIECES, TxBurst, TxPacket,

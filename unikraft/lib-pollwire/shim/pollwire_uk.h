@@ -113,8 +113,9 @@ struct pollwire_uk_stats {
 	uint32_t tx_held;
 	/* rx_one's errors; each costs a buffer, for the driver drops it. */
 	uint64_t rx_errors;
-	/* Received packets that were longer than their buffer (cut). */
-	uint64_t rx_truncated;
+	/* Received packets dropped: in more pieces than the caller has room for, or
+	 * not where they were asked to be. */
+	uint64_t rx_dropped;
 	/* Times that reception waited, for no buffer could take a packet's place. */
 	uint64_t rx_starved;
 	/* Packets that the driver refused with an error. */
