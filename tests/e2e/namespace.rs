@@ -10,8 +10,8 @@ use super::host;
 /// Set in the copy of this process that runs in the namespace: the number of
 /// this process.
 pub(crate) const INSIDE: &str = "POLLWIRE_E2E_INSIDE";
-/// No test takes longer than this.
-const SECONDS: &str = "120";
+/// Few tests take longer than this.
+const SECONDS: u32 = 120;
 
 /// Why a test cannot run on this machine.
 #[derive(Debug)]
@@ -20,6 +20,11 @@ pub(crate) struct Skip(pub(crate) String);
 /// Runs `body` as test `name` in a network namespace with a TAP device in it,
 /// as process 1 of a process namespace: nothing that it starts outlives it.
 pub(crate) fn isolated(name: &str, body: impl FnOnce() -> Result<(), Skip>) {
+    isolated_for(SECONDS, name, body);
+}
+
+/// The same for a test that takes up to `seconds`.
+pub(crate) fn isolated_for(seconds: u32, name: &str, body: impl FnOnce() -> Result<(), Skip>) {
     if env::var_os(INSIDE).is_some() {
         // Ends the line that the harness has begun.
         println!();
@@ -28,13 +33,13 @@ pub(crate) fn isolated(name: &str, body: impl FnOnce() -> Result<(), Skip>) {
         }
         return;
     }
-    if let Err(Skip(why)) = enter(name) {
+    if let Err(Skip(why)) = enter(name, seconds) {
         println!("skipped: {why}");
     }
 }
 
 /// Runs this test again where it may do as it likes.
-fn enter(name: &str) -> Result<(), Skip> {
+fn enter(name: &str, seconds: u32) -> Result<(), Skip> {
     /// Tests share two cores and build the same programs: one at a time.
     static ALONE: Mutex<()> = Mutex::new(());
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -44,12 +49,13 @@ fn enter(name: &str) -> Result<(), Skip> {
     let flags = flags()?;
     host::build();
     let output = Command::new("timeout")
-        .args(["--signal=KILL", SECONDS, "unshare"])
+        .args(["--signal=KILL", &seconds.to_string(), "unshare"])
         .args(flags)
         // A thousand connections take a descriptor each.
         .args(["sh", "-c", "ulimit -n 4096 || :; exec \"$0\" \"$@\""])
         .arg(env::current_exe().expect("known"))
         .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .arg("--include-ignored")
         .env(INSIDE, process::id().to_string())
         .output()
         .expect("timeout runs");
@@ -60,7 +66,7 @@ fn enter(name: &str) -> Result<(), Skip> {
         "{}: {}",
         name,
         match output.status.code() {
-            None | Some(137) => format!("not done after {SECONDS} s"),
+            None | Some(137) => format!("not done after {seconds} s"),
             Some(code) => format!("exit code {code}"),
         }
     );
