@@ -1,0 +1,5 @@
+//! The real shim and the real back end, pollwire above them, and a pollwire
+//! stack on the other end of a wire; the driver between has virtio-net's faults.
+
+mod traffic;
+mod world;
