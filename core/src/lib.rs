@@ -53,7 +53,7 @@ pub use tcp::{
     CongestionControl, Ecn, FlowId, Handshake, Interest, ListenOptions, ListenerId, ListenerStats,
     LossState, Pacing, SeqNum, Shutdown, SynCookies, TcpInfo, TcpOptions, TcpState,
 };
-pub use udp::{UdpId, UdpOptions};
+pub use udp::{UdpId, UdpOptions, UdpReceived};
 
 /// Runs the README's example as a test.
 #[cfg(doctest)]

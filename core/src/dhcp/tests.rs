@@ -11,6 +11,7 @@ use zerocopy::FromBytes;
 
 use super::{DhcpConfig, Fallback};
 use crate::iface::tests::{Host, OUR_MAC, arp_frame};
+use crate::ip::IpFields;
 use crate::udp::tests::peer::datagram;
 use crate::wire::dhcp::{DhcpKind, DhcpMessage};
 use crate::wire::ipv4::PROTOCOL_UDP;
@@ -104,7 +105,7 @@ impl Link {
     fn give_to(&mut self, mac: MacAddr, to: Ipv4Addr, message: &DhcpMessage) {
         let body = datagram(SERVER, to, 67, 68, &message.emit(1500));
         let total = u16::try_from(20 + body.len()).expect("short");
-        let ip = crate::ip::header(PROTOCOL_UDP, SERVER, to, total);
+        let ip = crate::ip::header(IpFields::of(PROTOCOL_UDP), SERVER, to, total);
         let ethernet = EthernetHeader::new(mac, SERVER_MAC, 0x0800);
         let frame = [&ethernet.to_bytes()[..], &ip.to_bytes(), &body].concat();
         self.host.inject(&frame);

@@ -16,7 +16,7 @@ use zerocopy::big_endian::U16;
 
 use super::Pending;
 use super::claim::random_between;
-use crate::ip::{IpMeta, header};
+use crate::ip::{IpFields, IpMeta, header};
 use crate::random::Random;
 use crate::wire::igmp::{GroupRecord, IgmpQuery, LEAVE_V2, REPORT_V1, REPORT_V2, emit_v2, emit_v3};
 use crate::wire::ipv4::PROTOCOL_IGMP;
@@ -249,7 +249,12 @@ impl Stack {
             return;
         };
         let len = IPV4_HEADER + ROUTER_ALERT.len() + message.len();
-        let plain = header(PROTOCOL_IGMP, own, to, u16::try_from(len).unwrap_or(0));
+        let plain = header(
+            IpFields::of(PROTOCOL_IGMP),
+            own,
+            to,
+            u16::try_from(len).unwrap_or(0),
+        );
         let header = Ipv4Header {
             // Six words.
             version_ihl: 0x46,

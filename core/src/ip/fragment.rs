@@ -11,7 +11,7 @@ use zerocopy::big_endian::U16;
 
 use super::output::{header, prepend};
 use super::reassembly::{Expired, Fragment, FragmentKey, Head, Whole};
-use super::{Icmpv6Error, IpMeta};
+use super::{Icmpv6Error, IpFields, IpMeta};
 use crate::iface::Pending;
 use crate::random::Random;
 use crate::wire::ipv4::{FRAGMENT_OFFSET, MORE_FRAGMENTS};
@@ -98,7 +98,7 @@ impl Stack {
                 protocol: header.protocol,
                 header_len: ip.header_len,
                 ttl: ip.ttl,
-                ecn: ip.ecn,
+                class: ip.class,
                 broadcast: ip.broadcast,
             },
         };
@@ -155,7 +155,7 @@ impl Stack {
         &mut self,
         now: Instant,
         (src, dst): (Ipv4Addr, Ipv4Addr),
-        protocol: u8,
+        fields: IpFields,
         mtu: u16,
         len: usize,
         chain: impl Iterator<Item = FrameRef>,
@@ -190,7 +190,7 @@ impl Stack {
             let header = Ipv4Header {
                 ident: U16::new((ident & 0xffff) as u16),
                 flags_fragment: U16::new(units | more),
-                ..header(protocol, src, dst, total)
+                ..header(fields, src, dst, total)
             };
             prepend(&mut packet, &header.to_bytes())?;
             self.counters.inc(Counter::Ipv4Out);
@@ -273,7 +273,7 @@ pub(super) fn ip_of(key: &FragmentKey, head: &Head) -> IpMeta {
         dst: key.dst,
         ttl: head.ttl,
         header_len: head.header_len,
-        ecn: head.ecn,
+        class: head.class,
         broadcast: head.broadcast,
     }
 }

@@ -10,7 +10,7 @@ use super::fragment::{Rest, ip_of};
 use super::icmpv6::Icmpv6Error;
 use super::output::prepend;
 use super::reassembly::{Fragment, FragmentKey, Head};
-use super::{IpMeta, output6};
+use super::{IpFields, IpMeta, output6};
 use crate::iface::Pending;
 use crate::wire::IPV6_HEADER;
 use crate::wire::icmpv6::INCOMPLETE_HEADER_CHAIN;
@@ -79,7 +79,7 @@ impl Stack {
                 protocol: found.header.next_header,
                 header_len,
                 ttl: ip.ttl,
-                ecn: ip.ecn,
+                class: ip.class,
                 broadcast: ip.broadcast,
             },
         };
@@ -129,7 +129,7 @@ impl Stack {
         &mut self,
         now: Instant,
         (src, dst): (Ipv6Addr, Ipv6Addr),
-        protocol: u8,
+        fields: IpFields,
         len: usize,
         chain: impl Iterator<Item = FrameRef>,
     ) -> Result<(), DropReason> {
@@ -147,7 +147,7 @@ impl Stack {
         // RFC 8021: an atomic fragment is never sent.
         let alone = len + IPV6_HEADER <= mtu.min(room);
         let ident = self.idents.next(src.into(), dst.into());
-        let hops = self.hop_limit_to(dst);
+        let fields = self.with_hop_limit(fields, dst);
         let mut rest = Rest::new(chain);
         let mut offset = 0;
         while offset < len {
@@ -158,13 +158,13 @@ impl Stack {
                 payload,
                 meta: TxMeta::default(),
             };
-            let (mut next, mut extra) = (protocol, 0);
+            let (mut protocol, mut extra) = (fields.protocol, 0);
             if !alone {
                 let more = u16::from(offset + count < len);
                 // Bounded by the longest packet.
                 let units = u16::try_from(offset).unwrap_or(u16::MAX);
                 let header = FragmentHeader {
-                    next_header: protocol,
+                    next_header: fields.protocol,
                     reserved: 0,
                     offset_more: (units | more).into(),
                     ident: ident.into(),
@@ -172,10 +172,10 @@ impl Stack {
                 let mut bytes = [0; FragmentHeader::LEN];
                 bytes.copy_from_slice(header.as_bytes());
                 prepend(&mut packet, &bytes)?;
-                (next, extra) = (FRAGMENT, FragmentHeader::LEN);
+                (protocol, extra) = (FRAGMENT, FragmentHeader::LEN);
             }
             let payload_len = u16::try_from(count + extra).unwrap_or(u16::MAX);
-            let header = output6::header(next, hops, src, dst, payload_len);
+            let header = output6::header(IpFields { protocol, ..fields }, src, dst, payload_len);
             prepend(&mut packet, &header.to_bytes())?;
             self.counters.inc(Counter::Ipv6Out);
             self.send_via_next_hop_v6(now, dst, packet)?;

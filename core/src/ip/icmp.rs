@@ -10,7 +10,7 @@ use pollwire_offload::checksum::{self, Sum};
 use pollwire_rings::{FrameBuf, Instant, TxMeta};
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::IpMeta;
+use super::{IpFields, IpMeta};
 use crate::random::Random;
 use crate::wire::icmpv4::{
     DEST_UNREACHABLE, ECHO_REPLY, ECHO_REQUEST, FRAGMENTATION_NEEDED, PORT_UNREACHABLE,
@@ -128,7 +128,7 @@ impl Stack {
         let len = frame.len() + rest.iter().map(|piece| piece.len()).sum::<usize>();
         let chain = core::iter::once(frame).chain(rest).map(FrameBuf::freeze);
         // What cannot be sent has been counted.
-        let _ = self.ip_send_chain(now, ip.dst, ip.src, PROTOCOL_ICMP, len, chain);
+        let _ = self.ip_send_chain(now, ip.dst, ip.src, IpFields::of(PROTOCOL_ICMP), len, chain);
         Ok(())
     }
 
@@ -143,7 +143,8 @@ impl Stack {
 
     fn icmp_send(&mut self, now: Instant, src: IpAddr, dst: IpAddr, frame: FrameBuf) {
         // What cannot be sent has been counted.
-        let _ = self.ip_send(now, src, dst, PROTOCOL_ICMP, frame, None, TxMeta::default());
+        let fields = IpFields::of(PROTOCOL_ICMP);
+        let _ = self.ip_send(now, src, dst, fields, frame, None, TxMeta::default());
     }
 
     /// Tells the sender of `original` that it is unreachable here: `code` says

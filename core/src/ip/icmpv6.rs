@@ -7,7 +7,7 @@ use pollwire_offload::checksum::{self, Sum};
 use pollwire_rings::{FrameBuf, Instant, TxMeta};
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::{Cause, IcmpError, IpMeta};
+use super::{Cause, IcmpError, IpFields, IpMeta};
 use crate::iface::Pending;
 use crate::wire::icmpv6::{
     DEST_UNREACHABLE, ECHO_REPLY, ECHO_REQUEST, MLD_QUERY, NEIGHBOR_ADVERTISEMENT,
@@ -167,7 +167,7 @@ impl Stack {
         let chain = core::iter::once(frame).chain(rest).map(FrameBuf::freeze);
         let (own, src) = (IpAddr::V6(own), IpAddr::V6(src));
         // What cannot be sent has been counted.
-        let _ = self.ip_send_chain(now, own, src, PROTOCOL_ICMPV6, len, chain);
+        let _ = self.ip_send_chain(now, own, src, IpFields::of(PROTOCOL_ICMPV6), len, chain);
         Ok(())
     }
 
@@ -177,8 +177,8 @@ impl Stack {
             payload: None,
             meta: TxMeta::default(),
         };
-        let hops = self.hop_limit_to(dst);
-        if let Err(reason) = self.ipv6_send(now, src, dst, PROTOCOL_ICMPV6, hops, packet) {
+        let fields = IpFields::of(PROTOCOL_ICMPV6);
+        if let Err(reason) = self.ipv6_send(now, src, dst, fields, packet) {
             self.counters.drop(reason);
         }
     }

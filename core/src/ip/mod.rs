@@ -16,7 +16,7 @@ mod tests;
 pub(crate) use fragment::Idents;
 pub(crate) use icmp::{Cause, Icmp, IcmpError};
 pub(crate) use icmpv6::Icmpv6Error;
-pub(crate) use meta::IpMeta;
+pub(crate) use meta::{IpFields, IpMeta};
 pub(crate) use outbox::Outbox;
 pub(crate) use output::header;
 pub(crate) use reassembly::Reassembly;

@@ -2,10 +2,12 @@
 //! neighbour, headers, outbox.
 
 use core::net::{IpAddr, Ipv4Addr};
+use core::num::NonZeroU8;
 
 use pollwire_rings::{FrameBuf, FrameRef, Gso, Instant, TxChecksum, TxMeta};
 use zerocopy::big_endian::U16;
 
+use super::IpFields;
 use super::pmtu::MIN_V4;
 use crate::iface::{Pending, Resolution};
 use crate::wire::ethernet::ETHERTYPE_IPV4;
@@ -34,7 +36,7 @@ impl Stack {
         now: Instant,
         src: IpAddr,
         dst: IpAddr,
-        protocol: u8,
+        fields: IpFields,
         frame: FrameBuf,
         payload: Option<FrameRef>,
         meta: TxMeta,
@@ -46,11 +48,8 @@ impl Stack {
             meta,
         };
         let sent = match (src, dst) {
-            (IpAddr::V4(src), IpAddr::V4(dst)) => self.ipv4_send(now, src, dst, protocol, packet),
-            (IpAddr::V6(src), IpAddr::V6(dst)) => {
-                let hops = self.hop_limit_to(dst);
-                self.ipv6_send(now, src, dst, protocol, hops, packet)
-            }
+            (IpAddr::V4(src), IpAddr::V4(dst)) => self.ipv4_send(now, src, dst, fields, packet),
+            (IpAddr::V6(src), IpAddr::V6(dst)) => self.ipv6_send(now, src, dst, fields, packet),
             _ => Err(DropReason::NoRoute),
         };
         if let Err(reason) = sent {
@@ -64,9 +63,10 @@ impl Stack {
         now: Instant,
         src: Ipv4Addr,
         dst: Ipv4Addr,
-        protocol: u8,
+        fields: IpFields,
         mut packet: Pending,
     ) -> Result<(), DropReason> {
+        let protocol = fields.protocol;
         let total =
             IPV4_HEADER + packet.frame.len() + packet.payload.as_ref().map_or(0, |p| p.len());
         let caps = self.iface.caps();
@@ -83,10 +83,10 @@ impl Stack {
                 let chain = [Some(packet.frame.freeze()), packet.payload];
                 let (ends, len) = ((src, dst), total - IPV4_HEADER);
                 let chain = chain.into_iter().flatten();
-                return self.ipv4_send_fragments(now, ends, protocol, most, len, chain);
+                return self.ipv4_send_fragments(now, ends, fields, most, len, chain);
             }
         };
-        let mut header = header(protocol, src, dst, total_len);
+        let mut header = header(fields, src, dst, total_len);
         // What no error could be believed about must not ask for one, and what
         // is as short as any path's least may be fragmented on its way.
         if protocol == PROTOCOL_ICMP || most <= MIN_V4 {
@@ -185,7 +185,7 @@ impl Stack {
         now: Instant,
         src: IpAddr,
         dst: IpAddr,
-        protocol: u8,
+        fields: IpFields,
         len: usize,
         chain: impl Iterator<Item = FrameRef>,
     ) -> Result<(), DropReason> {
@@ -193,10 +193,10 @@ impl Stack {
         let sent = match (src, dst) {
             (IpAddr::V4(src), IpAddr::V4(dst)) => {
                 let mtu = self.path_mtu(dst.into());
-                self.ipv4_send_fragments(now, (src, dst), protocol, mtu, len, chain)
+                self.ipv4_send_fragments(now, (src, dst), fields, mtu, len, chain)
             }
             (IpAddr::V6(src), IpAddr::V6(dst)) => {
-                self.ipv6_send_fragments(now, (src, dst), protocol, len, chain)
+                self.ipv6_send_fragments(now, (src, dst), fields, len, chain)
             }
             _ => Err(DropReason::NoRoute),
         };
@@ -240,21 +240,22 @@ impl Stack {
 }
 
 /// The IPv4 header of a packet of `total_len` bytes, its checksum left out.
-pub(crate) fn header(protocol: u8, src: Ipv4Addr, dst: Ipv4Addr, total_len: u16) -> Ipv4Header {
+pub(crate) fn header(fields: IpFields, src: Ipv4Addr, dst: Ipv4Addr, total_len: u16) -> Ipv4Header {
+    let usual = if dst.is_multicast() {
+        TTL_MULTICAST
+    } else {
+        TTL
+    };
     Ipv4Header {
         version_ihl: Ipv4Header::VERSION_IHL_PLAIN,
-        tos: 0,
+        tos: fields.class,
         total_len: U16::new(total_len),
         // RFC 6864, 4.1: "Originating sources MAY set the IPv4 ID field of
         // atomic datagrams to any value."
         ident: U16::ZERO,
         flags_fragment: U16::new(DONT_FRAGMENT),
-        ttl: if dst.is_multicast() {
-            TTL_MULTICAST
-        } else {
-            TTL
-        },
-        protocol,
+        ttl: fields.hop_limit.map_or(usual, NonZeroU8::get),
+        protocol: fields.protocol,
         checksum: U16::ZERO,
         src: src.octets(),
         dst: dst.octets(),

@@ -1,10 +1,12 @@
 //! The way out for IPv6 packets of UDP, ICMPv6 and TCP's control segments.
 
 use core::net::{IpAddr, Ipv6Addr};
+use core::num::NonZeroU8;
 
 use pollwire_rings::Instant;
 use zerocopy::big_endian::{U16, U32};
 
+use super::IpFields;
 use super::output::prepend;
 use crate::iface::{Pending, ResolutionV6};
 use crate::wire::ethernet::ETHERTYPE_IPV6;
@@ -16,23 +18,23 @@ use crate::{Counter, DropReason, Stack};
 const HOPS_MULTICAST: u8 = 1;
 
 impl Stack {
-    /// The hop limit of packets to `dst` whose protocol does not care.
-    pub(crate) fn hop_limit_to(&self, dst: Ipv6Addr) -> u8 {
-        if dst.is_multicast() {
-            HOPS_MULTICAST
-        } else {
-            self.iface.v6.hop_limit
+    /// The same with the hop limit of packets to `dst` whose sender does not
+    /// care, if it does not.
+    pub(super) fn with_hop_limit(&self, fields: IpFields, dst: Ipv6Addr) -> IpFields {
+        match fields.hop_limit {
+            Some(_) => fields,
+            None if dst.is_multicast() => fields.hops(HOPS_MULTICAST),
+            None => fields.hops(self.iface.v6.hop_limit),
         }
     }
 
-    /// Sends a packet, which begins with the header `next_header`.
+    /// Sends a packet, which begins with the header that `fields` names.
     pub(crate) fn ipv6_send(
         &mut self,
         now: Instant,
         src: Ipv6Addr,
         dst: Ipv6Addr,
-        next_header: u8,
-        hop_limit: u8,
+        fields: IpFields,
         mut packet: Pending,
     ) -> Result<(), DropReason> {
         self.chores_changed();
@@ -44,14 +46,15 @@ impl Stack {
         let payload_len = match u16::try_from(len) {
             Ok(payload_len) if len + IPV6_HEADER <= most => payload_len,
             // TCP cuts its data itself, to the size of the path.
-            _ if next_header == PROTOCOL_TCP => return Err(DropReason::SendTooLong),
+            _ if fields.protocol == PROTOCOL_TCP => return Err(DropReason::SendTooLong),
             _ => {
                 let chain = [Some(packet.frame.freeze()), packet.payload];
                 let chain = chain.into_iter().flatten();
-                return self.ipv6_send_fragments(now, (src, dst), next_header, len, chain);
+                return self.ipv6_send_fragments(now, (src, dst), fields, len, chain);
             }
         };
-        let header = header(next_header, hop_limit, src, dst, payload_len);
+        let fields = self.with_hop_limit(fields, dst);
+        let header = header(fields, src, dst, payload_len);
         prepend(&mut packet, &header.to_bytes())?;
         self.counters.inc(Counter::Ipv6Out);
         self.send_via_next_hop_v6(now, dst, packet)
@@ -97,19 +100,21 @@ impl Stack {
     }
 }
 
-/// The IPv6 header of a packet with `payload_len` bytes behind it.
-pub(crate) fn header(
-    next_header: u8,
-    hop_limit: u8,
+/// The IPv6 header of a packet with `payload_len` bytes behind it; `fields` has
+/// a hop limit.
+pub(super) fn header(
+    fields: IpFields,
     src: Ipv6Addr,
     dst: Ipv6Addr,
     payload_len: u16,
 ) -> Ipv6Header {
     Ipv6Header {
-        version_class_flow: U32::new(Ipv6Header::VERSION),
+        version_class_flow: U32::new(
+            Ipv6Header::VERSION | u32::from(fields.class) << 20 | fields.flow_label,
+        ),
         payload_len: U16::new(payload_len),
-        next_header,
-        hop_limit,
+        next_header: fields.protocol,
+        hop_limit: fields.hop_limit.map_or(0, NonZeroU8::get),
         src: src.octets(),
         dst: dst.octets(),
     }

@@ -74,8 +74,9 @@ pub(crate) struct Head {
     /// data.
     pub(crate) header_len: u8,
     pub(crate) ttl: u8,
-    /// The two bits of RFC 3168, 5.
-    pub(crate) ecn: u8,
+    /// Traffic class, or type of service, its last two bits those of RFC 3168,
+    /// 5.
+    pub(crate) class: u8,
     /// The destination is broadcast or multicast.
     pub(crate) broadcast: bool,
 }
@@ -209,7 +210,7 @@ impl Reassembly {
         };
         partial.fragments += 1;
         partial.held = partial.held.saturating_add(taken);
-        partial.ecn_seen |= 1 << (fragment.head.ecn & 3);
+        partial.ecn_seen |= 1 << (fragment.head.class & 3);
         if fragment.offset == 0 {
             partial.head = Some(fragment.head);
         }
@@ -475,7 +476,10 @@ impl Reassembly {
         let (first, mut node) = self.take_node(partial.first);
         let mut whole = Whole {
             frame: first.ok_or(DropReason::FragmentNoRoom)?,
-            head: Head { ecn, ..head },
+            head: Head {
+                class: head.class & !3 | ecn,
+                ..head
+            },
         };
         // Frames beyond what a chain can have are filled up from behind.
         let fill = usize::from(partial.frames) > MAX_REST + 1;

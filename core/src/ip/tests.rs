@@ -5,7 +5,7 @@ use pollwire_offload::checksum::Sum;
 use pollwire_rings::{FramePool, Gso, GsoKind, TxBurst, TxChecksum, TxMeta};
 use zerocopy::FromBytes;
 
-use super::Outbox;
+use super::{IpFields, Outbox};
 use crate::DropReason;
 use crate::iface::tests::{Host, OUR_IP, ip, mac};
 use crate::wire::ipv4::{PROTOCOL_TCP, PROTOCOL_UDP};
@@ -20,7 +20,15 @@ fn rfc791_3_1_the_header_says_what_the_packet_is() {
     let frame = host.packet(5);
     let meta = TxMeta::default();
     host.stack
-        .ip_send(host.now, src, dst, PROTOCOL_UDP, frame, Some(payload), meta)
+        .ip_send(
+            host.now,
+            src,
+            dst,
+            IpFields::of(PROTOCOL_UDP),
+            frame,
+            Some(payload),
+            meta,
+        )
         .unwrap();
     let sent = host.sent();
     let bytes = &sent[0].bytes;
@@ -72,9 +80,15 @@ fn what_cannot_be_sent_is_refused_by_name() {
     assert!(frame.set_len(1481));
     // Any other protocol leaves in fragments; TCP does not.
     let (src, dst, meta) = (OUR_IP.into(), ip(9).into(), TxMeta::default());
-    let too_long = host
-        .stack
-        .ip_send(host.now, src, dst, PROTOCOL_TCP, frame, None, meta);
+    let too_long = host.stack.ip_send(
+        host.now,
+        src,
+        dst,
+        IpFields::of(PROTOCOL_TCP),
+        frame,
+        None,
+        meta,
+    );
     assert_eq!(too_long, Err(DropReason::SendTooLong));
     let mut frame = host.packet(1);
     frame.reset(10);
@@ -82,9 +96,15 @@ fn what_cannot_be_sent_is_refused_by_name() {
     assert_eq!(cramped, Err(DropReason::SendNoHeadroom));
     let v6 = IpAddr::V6(core::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
     let frame = host.packet(1);
-    let sent = host
-        .stack
-        .ip_send(host.now, v6, v6, 17, frame, None, TxMeta::default());
+    let sent = host.stack.ip_send(
+        host.now,
+        v6,
+        v6,
+        IpFields::of(17),
+        frame,
+        None,
+        TxMeta::default(),
+    );
     assert_eq!(sent, Err(DropReason::NoRoute));
     assert_eq!(host.dropped(DropReason::NoRoute), 3, "each counted once");
     assert_eq!(host.stack.counters().dropped_total(), 5);

@@ -3,11 +3,12 @@
 use alloc::vec::Vec;
 use core::future::poll_fn;
 use core::net::{IpAddr, SocketAddr};
+use core::num::NonZeroU8;
 
 use pollwire_rings::{FrameBuf, FrameRef};
 
 use super::Net;
-use crate::udp::{UdpId, UdpOptions};
+use crate::udp::{UdpId, UdpOptions, UdpReceived};
 use crate::{Error, Stack};
 
 /// A bound UDP socket. Datagrams wait in a queue of bounded length; what comes
@@ -69,6 +70,59 @@ impl<'n> UdpSocket<'n> {
         Ok(self
             .net
             .with_stack(|stack| stack.udp_leave(self.id, group))?)
+    }
+
+    /// Sets the hop limit, or time to live, of datagrams to single hosts; `None`
+    /// is the usual one.
+    ///
+    /// # Errors
+    /// [`Error::Misuse`] when the socket is gone.
+    pub fn set_hop_limit(&self, hop_limit: Option<NonZeroU8>) -> Result<(), Error> {
+        Ok(self
+            .net
+            .with_stack(|stack| stack.udp_set_hop_limit(self.id, hop_limit))?)
+    }
+
+    /// Sets the hop limit, or time to live, of datagrams to groups; `None` is 1,
+    /// which does not leave the link.
+    ///
+    /// # Errors
+    /// [`Error::Misuse`] when the socket is gone.
+    pub fn set_multicast_hop_limit(&self, hop_limit: Option<NonZeroU8>) -> Result<(), Error> {
+        Ok(self
+            .net
+            .with_stack(|stack| stack.udp_set_multicast_hop_limit(self.id, hop_limit))?)
+    }
+
+    /// Sets the traffic class, or type of service, of the datagrams sent: six
+    /// bits of DSCP, two of ECN.
+    ///
+    /// # Errors
+    /// [`Error::Misuse`] when the socket is gone.
+    pub fn set_traffic_class(&self, class: u8) -> Result<(), Error> {
+        Ok(self
+            .net
+            .with_stack(|stack| stack.udp_set_traffic_class(self.id, class))?)
+    }
+
+    /// Whether datagrams over IPv6 are sent and taken without a checksum (RFC
+    /// 6935, RFC 6936), as tunnels may want; by default neither.
+    ///
+    /// # Errors
+    /// [`Error::Misuse`] when the socket is gone.
+    pub fn set_zero_checksum(&self, send: bool, take: bool) -> Result<(), Error> {
+        Ok(self
+            .net
+            .with_stack(|stack| stack.udp_set_zero_checksum(self.id, send, take))?)
+    }
+
+    /// What the headers said of the datagram that was received last; `None`
+    /// before the first.
+    ///
+    /// # Errors
+    /// [`Error::Misuse`] when the socket is gone.
+    pub fn received(&self) -> Result<Option<UdpReceived>, Error> {
+        Ok(self.net.with_stack(|stack| stack.udp_received(self.id))?)
     }
 
     /// The stack's name for this socket, for the `udp_*` operations of

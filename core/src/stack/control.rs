@@ -3,6 +3,7 @@
 use pollwire_rings::{FrameBuf, FrameRef, Instant, TxMeta};
 
 use super::Stack;
+use crate::ip::IpFields;
 use crate::tcp::header::{self, HeaderFields};
 use crate::tcp::segment::{MIN_HEADER, Segment};
 use crate::tcp::seq::SeqNum;
@@ -97,7 +98,7 @@ impl Stack {
             now,
             local,
             remote,
-            PROTOCOL_TCP,
+            IpFields::of(PROTOCOL_TCP),
             frame,
             payload,
             TxMeta::default(),

@@ -171,7 +171,7 @@ impl Stack {
             ttl: header.ttl,
             // 60 at most, by its four bits.
             header_len: u8::try_from(header_len).unwrap_or(u8::MAX),
-            ecn: header.tos & 3,
+            class: header.tos,
             broadcast,
         };
         if header.is_fragment() {

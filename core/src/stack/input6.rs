@@ -60,7 +60,7 @@ impl Stack {
             dst: IpAddr::V6(header.destination()),
             ttl: header.hop_limit,
             header_len: 40,
-            ecn: header.traffic_class() & 3,
+            class: header.traffic_class(),
             broadcast,
         };
         let plain = matches!(

@@ -117,7 +117,7 @@ impl Stack {
             dst: IpAddr::V4(header.destination()),
             ttl: header.ttl,
             header_len: 20,
-            ecn: header.tos & 3,
+            class: header.tos,
             broadcast: false,
         };
         if !header.is_fragment() {

@@ -35,7 +35,7 @@ impl Stack {
             self.rx_rest.iter().map(|piece| piece.len()).sum()
         };
         let mut seg = Segment::parse(&frame, frame.len() + rest)?;
-        seg.ce = ip.ecn == ecn::CE;
+        seg.ce = ip.ecn() == ecn::CE;
         let key = match (ip.dst, ip.src) {
             (IpAddr::V4(dst), IpAddr::V4(src)) => {
                 FlowKey::v4((dst.octets(), seg.dst_port), (src.octets(), seg.src_port))

@@ -10,9 +10,8 @@ use pollwire_offload::checksum::Sum;
 use pollwire_rings::{FrameBuf, FrameRef, Instant, TxChecksum, TxMeta};
 use zerocopy::IntoBytes;
 
-use super::{Socket, UdpId, UdpOptions, pseudo_sum};
+use super::{Marks, Outgoing, Socket, UdpId, UdpOptions, pseudo_sum};
 use crate::flow::canonical;
-use crate::wire::ipv4::PROTOCOL_UDP;
 use crate::wire::udp::CHECKSUM_AT;
 use crate::wire::{ETHERNET_HEADER, IPV4_HEADER, UDP_HEADER, UdpHeader};
 use crate::{Counter, Error, Misuse, Stack};
@@ -55,7 +54,8 @@ impl Stack {
             port if self.udp.conflicts(address, port) => return Err(Misuse::AddressInUse),
             port => port,
         };
-        Ok(self.udp.open(address, port, options))
+        let label = self.random.below(1 << 20);
+        Ok(self.udp.open(address, port, options, label))
     }
 
     fn free_udp_port(&mut self, address: Option<IpAddr>) -> Result<u16, Misuse> {
@@ -182,17 +182,17 @@ impl Stack {
         remote: SocketAddr,
     ) -> Result<(), Error> {
         let remote = canonical(remote);
-        let source = self.udp_source(id, data.len(), remote)?;
+        let way = self.udp_way(id, data.len(), remote)?;
         if data.len() > self.udp_unfragmented(remote.ip()) {
             let mut pieces = self.udp_copy(data, remote.ip())?;
-            return self.udp_emit_pieces(source, remote, &mut pieces);
+            return self.udp_emit_pieces(way, &mut pieces);
         }
         let mut frame = self.udp_frame()?;
         if frame.extend_from_slice(data) < data.len() {
             return Err(Misuse::TooLong.into());
         }
         self.counters.add(Counter::CopiedBytes, data.len() as u64);
-        self.udp_emit(source, remote, frame.freeze())
+        self.udp_emit(way, frame.freeze())
             .map_err(|(_, misuse)| misuse.into())
     }
 
@@ -260,33 +260,34 @@ impl Stack {
         remote: SocketAddr,
     ) -> Result<(), (FrameRef, Error)> {
         let remote = canonical(remote);
-        match self.udp_source(id, frame.len(), remote) {
-            Ok(source) if frame.len() > self.udp_in_one_packet(remote.ip()) => {
+        match self.udp_way(id, frame.len(), remote) {
+            Ok(way) if frame.len() > self.udp_in_one_packet(remote.ip()) => {
                 let mut pieces = Vec::from([frame]);
-                self.udp_emit_pieces(source, remote, &mut pieces)
+                self.udp_emit_pieces(way, &mut pieces)
                     .map_err(|error| (pieces.remove(0), error))
             }
-            Ok(source) => {
-                self.udp_learn_route(id, source, remote);
-                self.udp_emit(source, remote, frame)
+            Ok(way) => {
+                self.udp_learn_route(id, &way);
+                self.udp_emit(way, frame)
                     .map_err(|(frame, misuse)| (frame, misuse.into()))
             }
             Err(error) => Err((frame, error)),
         }
     }
 
-    /// The source of a datagram, if it may be sent at all.
-    pub(super) fn udp_source(
+    /// How a datagram goes out, if it may be sent at all.
+    pub(super) fn udp_way(
         &mut self,
         id: UdpId,
         len: usize,
         remote: SocketAddr,
-    ) -> Result<SocketAddr, Error> {
+    ) -> Result<Outgoing, Error> {
         let socket = self.udp.socket(id)?;
         if let Some(error) = socket.error.take() {
             return Err(error.into());
         }
         let (address, port) = (socket.source_for(remote), socket.port);
+        let way = Outgoing::of(socket, SocketAddr::new(remote.ip(), port), remote);
         if !is_destination(remote) {
             return Err(Misuse::BadDestination.into());
         }
@@ -298,33 +299,24 @@ impl Stack {
         }
         let source = address.or_else(|| self.source_for(remote.ip()));
         match source.filter(|source| source.is_ipv4() == remote.is_ipv4()) {
-            Some(source) => Ok(SocketAddr::new(source, port)),
+            Some(source) => Ok(Outgoing {
+                source: SocketAddr::new(source, port),
+                ..way
+            }),
             None => Err(Misuse::NoSourceAddress.into()),
         }
     }
 
     /// Writes the UDP header, into the payload's own frame if it may be, and
     /// hands both on.
-    fn udp_emit(
-        &mut self,
-        source: SocketAddr,
-        remote: SocketAddr,
-        payload: FrameRef,
-    ) -> Result<(), (FrameRef, Misuse)> {
-        let (mut frame, rest) = self.udp_head(remote, payload)?;
-        let meta = self.write_udp(source, remote, &mut frame, rest.as_deref());
+    fn udp_emit(&mut self, way: Outgoing, payload: FrameRef) -> Result<(), (FrameRef, Misuse)> {
+        let (mut frame, rest) = self.udp_head(way.remote, payload)?;
+        let meta = self.write_udp(&way, &mut frame, rest.as_deref());
         self.counters.inc(Counter::UdpOut);
         let now = self.now();
         // What cannot be sent has been counted; datagrams may get lost.
-        let _ = self.ip_send(
-            now,
-            source.ip(),
-            remote.ip(),
-            PROTOCOL_UDP,
-            frame,
-            rest,
-            meta,
-        );
+        let (src, dst) = (way.source.ip(), way.remote.ip());
+        let _ = self.ip_send(now, src, dst, way.fields, frame, rest, meta);
         Ok(())
     }
 
@@ -336,20 +328,16 @@ impl Stack {
         remote: SocketAddr,
         mut frame: FrameBuf,
     ) {
-        let meta = self.write_udp(source, remote, &mut frame, None);
+        let way = Outgoing::plain(source, remote);
+        let meta = self.write_udp(&way, &mut frame, None);
         let (src, dst) = (source.ip(), remote.ip());
         // What cannot be sent has been counted.
-        let _ = self.ip_send(now, src, dst, PROTOCOL_UDP, frame, None, meta);
+        let _ = self.ip_send(now, src, dst, way.fields, frame, None, meta);
     }
 
     /// Puts the header before `frame`'s data, which `rest` follows.
-    fn write_udp(
-        &self,
-        source: SocketAddr,
-        remote: SocketAddr,
-        frame: &mut FrameBuf,
-        rest: Option<&[u8]>,
-    ) -> TxMeta {
+    fn write_udp(&self, way: &Outgoing, frame: &mut FrameBuf, rest: Option<&[u8]>) -> TxMeta {
+        let (source, remote) = (way.source, way.remote);
         let payload_len = frame.len() + rest.map_or(0, <[u8]>::len);
         // The MTU, 65,535 at most, was checked against.
         let len = u16::try_from(UDP_HEADER + payload_len).unwrap_or(u16::MAX);
@@ -360,7 +348,9 @@ impl Stack {
             checksum: 0.into(),
         };
         let pseudo = pseudo_sum(source.ip(), remote.ip(), len);
-        let (check, checksum) = if self.iface.caps().tx_checksum {
+        let (check, checksum) = if way.unsummed {
+            (0, TxChecksum::Done)
+        } else if self.iface.caps().tx_checksum {
             (
                 pseudo.fold(),
                 TxChecksum::Partial {
@@ -420,7 +410,13 @@ impl Stack {
 }
 
 impl super::Udp {
-    fn open(&mut self, address: Option<IpAddr>, port: u16, options: UdpOptions) -> UdpId {
+    fn open(
+        &mut self,
+        address: Option<IpAddr>,
+        port: u16,
+        options: UdpOptions,
+        flow_label: u32,
+    ) -> UdpId {
         let options = UdpOptions {
             recv_datagrams: options.recv_datagrams.max(1),
             ..options
@@ -442,6 +438,7 @@ impl super::Udp {
                 generation,
                 open: true,
                 options,
+                marks: Marks::new(flow_label),
                 queue: VecDeque::with_capacity(options.recv_datagrams),
                 ..Socket::CLOSED
             };

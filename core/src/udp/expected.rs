@@ -37,6 +37,8 @@ impl Ends {
 struct Plain {
     ends: Ends,
     dst_port: u16,
+    /// Hop limit and traffic class.
+    marks: [u8; 2],
     /// Bytes of payload.
     len: usize,
 }
@@ -91,6 +93,7 @@ impl Socket {
                 from: plain.ends.from(),
                 to: Some(IpAddr::V4(plain.ends.dst)),
             },
+            marks: plain.marks,
             again,
             more: false,
         });
@@ -138,6 +141,7 @@ fn parse(frame: &FrameBuf, meta: RxMeta, mac: [u8; 6]) -> Option<Plain> {
             src_port: half(34),
         },
         dst_port: half(36),
+        marks: [head[22], head[15]],
         len,
     })
 }

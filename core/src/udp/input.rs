@@ -34,7 +34,14 @@ impl Stack {
         let from = SocketAddr::new(ip.src, header.src_port.get());
         let local = SocketAddr::new(ip.dst, header.dst_port.get());
         let scarce = self.pool.available() < self.pool.capacity() / 8;
-        let refused = match self.udp.lookup(local) {
+        let socket = self.udp.lookup(local);
+        // RFC 6936, 4, 5: to ports that are not open to them, datagrams without a
+        // checksum come as if damaged.
+        let unsummed = ip.src.is_ipv6() && header.checksum.get() == 0;
+        if unsummed && !socket.as_ref().is_some_and(|to| to.marks.takes_unsummed) {
+            return Err(DropReason::UdpBadChecksum);
+        }
+        let refused = match socket {
             None if local.port() == CLIENT_PORT && self.dhcp.is_some() => {
                 frame.truncate(usize::from(header.len.get()));
                 frame.trim_front(UDP_HEADER);
@@ -60,6 +67,7 @@ impl Stack {
                 socket.push_piece(Datagram {
                     payload: frame.freeze(),
                     origin: Origin { from, to },
+                    marks: [ip.ttl, ip.class],
                     again: false,
                     more: frames > 1,
                 });
@@ -67,6 +75,7 @@ impl Stack {
                     socket.push_piece(Datagram {
                         payload: piece.freeze(),
                         origin: Origin { from, to },
+                        marks: [ip.ttl, ip.class],
                         again: true,
                         more: at + 2 < frames,
                     });
@@ -119,7 +128,7 @@ fn check(ip: &IpMeta, frame: &FrameBuf, meta: RxMeta) -> Result<UdpHeader, DropR
     let datagram = datagram
         .filter(|bytes| bytes.len() >= UDP_HEADER)
         .ok_or(DropReason::UdpBadLength)?;
-    if check_fields(ip, &header, meta)?
+    if check_fields(&header, meta)?
         && !pseudo_sum(ip.src, ip.dst, header.len.get())
             .add_bytes(datagram)
             .is_valid()
@@ -131,17 +140,15 @@ fn check(ip: &IpMeta, frame: &FrameBuf, meta: RxMeta) -> Result<UdpHeader, DropR
 
 /// What the header itself says; returns whether the checksum is to be verified.
 #[inline]
-fn check_fields(ip: &IpMeta, header: &UdpHeader, meta: RxMeta) -> Result<bool, DropReason> {
+fn check_fields(header: &UdpHeader, meta: RxMeta) -> Result<bool, DropReason> {
     if header.dst_port.get() == 0 {
         return Err(DropReason::UdpBadPort);
     }
     if header.checksum.get() == 0 {
         // RFC 768: "An all zero transmitted checksum value means that the
-        // transmitter generated no checksum". RFC 8200, 8.1, forbids it.
-        return match ip.src {
-            IpAddr::V4(_) => Ok(false),
-            IpAddr::V6(_) => Err(DropReason::UdpBadChecksum),
-        };
+        // transmitter generated no checksum". RFC 8200, 8.1, forbids it but to
+        // sockets that say otherwise, which is found out later.
+        return Ok(false);
     }
     Ok(meta.checksum == RxChecksum::Unknown)
 }
@@ -174,7 +181,7 @@ fn check_pieces<const N: usize>(
     if left > 0 {
         return Err(DropReason::UdpBadLength);
     }
-    if check_fields(ip, &header, meta)? && !sum.is_valid() {
+    if check_fields(&header, meta)? && !sum.is_valid() {
         return Err(DropReason::UdpBadChecksum);
     }
     Ok(header)

@@ -5,6 +5,7 @@
 //! | [`input`] | what arrives, and errors about what was sent |
 //! | [`api`] | what applications call |
 //! | [`groups`] | groups that sockets listen to |
+//! | [`marks`] | hop limit, traffic class, checksums or none |
 //! | [`pieces`] | datagrams in several frames |
 //! | [`ports`] | from a port to its sockets |
 //! | [`expected`] | plain datagrams for the socket that received last |
@@ -14,6 +15,7 @@ mod api;
 mod expected;
 mod groups;
 mod input;
+mod marks;
 mod pieces;
 mod ports;
 mod route;
@@ -32,6 +34,8 @@ use pollwire_rings::FrameRef;
 use crate::wire::ipv4::PROTOCOL_UDP;
 use crate::{ConnError, Misuse};
 use expected::Ends;
+pub use marks::UdpReceived;
+use marks::{Marks, Outgoing};
 use ports::Ports;
 use route::Route;
 
@@ -72,6 +76,8 @@ impl Default for UdpOptions {
 struct Datagram {
     payload: FrameRef,
     origin: Origin,
+    /// Hop limit and traffic class.
+    marks: [u8; 2],
     /// The datagram before it had the same origin.
     again: bool,
     /// The next one in the queue is the next frame of the same datagram.
@@ -100,6 +106,10 @@ struct Socket {
     newest: Option<Ends>,
     /// Where the datagram received last came from.
     answering: Option<Origin>,
+    /// Hop limit and traffic class of that one.
+    received: [u8; 2],
+    /// What its datagrams' headers say.
+    marks: Marks,
     /// The groups that it listens to.
     groups: Vec<IpAddr>,
     /// The way to whom it wrote last.
@@ -125,6 +135,8 @@ impl Socket {
         remote: None,
         newest: None,
         answering: None,
+        received: [0; 2],
+        marks: Marks::new(0),
         groups: Vec::new(),
         route: Route::NONE,
         error: None,
@@ -169,6 +181,7 @@ impl Socket {
     fn pop(&mut self) -> Option<Datagram> {
         let datagram = self.queue.pop_front()?;
         self.held = self.held.saturating_sub(datagram.payload.slot_size());
+        self.received = datagram.marks;
         if !datagram.again {
             self.answer(datagram.origin);
         }

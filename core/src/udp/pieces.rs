@@ -8,9 +8,8 @@ use pollwire_offload::checksum::Sum;
 use pollwire_rings::{FrameRef, HEADROOM};
 use zerocopy::IntoBytes;
 
-use super::{Datagram, UdpId, pseudo_sum};
+use super::{Datagram, Outgoing, UdpId, pseudo_sum};
 use crate::flow::canonical;
-use crate::wire::ipv4::PROTOCOL_UDP;
 use crate::wire::{UDP_HEADER, UdpHeader};
 use crate::{Counter, DropReason, Error, Misuse, Stack};
 
@@ -89,8 +88,8 @@ impl Stack {
         }
         let remote = canonical(remote);
         let len = pieces.iter().map(|piece| piece.len()).sum();
-        let source = self.udp_source(id, len, remote)?;
-        self.udp_emit_pieces(source, remote, pieces)
+        let way = self.udp_way(id, len, remote)?;
+        self.udp_emit_pieces(way, pieces)
     }
 
     /// Sends a datagram in several frames, or in one that is longer than the
@@ -98,10 +97,10 @@ impl Stack {
     #[cold]
     pub(super) fn udp_emit_pieces(
         &mut self,
-        source: SocketAddr,
-        remote: SocketAddr,
+        way: Outgoing,
         pieces: &mut Vec<FrameRef>,
     ) -> Result<(), Error> {
+        let (source, remote) = (way.source, way.remote);
         let len = UDP_HEADER + pieces.iter().map(|piece| piece.len()).sum::<usize>();
         let fragment = self.udp_unfragmented(remote.ip()).max(UDP_HEADER);
         if self.outbox.room() <= len.div_ceil(fragment) {
@@ -132,7 +131,11 @@ impl Stack {
             checksum: 0.into(),
         };
         let header = UdpHeader {
-            checksum: sum.add_bytes(blank.as_bytes()).finish_nonzero().into(),
+            checksum: if way.unsummed {
+                0.into()
+            } else {
+                sum.add_bytes(blank.as_bytes()).finish_nonzero().into()
+            },
             ..blank
         };
         if let Some(room) = frame.push_front(UDP_HEADER) {
@@ -143,7 +146,7 @@ impl Stack {
         let head = core::iter::once(frame.freeze()).chain(second);
         let chain = head.chain(pieces.drain(..));
         // What cannot be sent has been counted; datagrams may get lost.
-        let _ = self.ip_send_chain(now, source.ip(), remote.ip(), PROTOCOL_UDP, len, chain);
+        let _ = self.ip_send_chain(now, source.ip(), remote.ip(), way.fields, len, chain);
         Ok(())
     }
 

@@ -12,9 +12,8 @@ use pollwire_rings::{FrameRef, TxChecksum, TxMeta};
 
 use zerocopy::IntoBytes;
 
-use super::{UdpId, pseudo_sum};
-use crate::ip::header;
-use crate::wire::ipv4::PROTOCOL_UDP;
+use super::{Outgoing, UdpId, pseudo_sum};
+use crate::ip::{IpFields, header};
 use crate::wire::udp::CHECKSUM_AT;
 use crate::wire::{ETHERNET_HEADER, IPV4_HEADER, UDP_HEADER};
 use crate::{Counter, Stack};
@@ -51,12 +50,13 @@ impl Route {
     };
 
     fn new(
+        fields: IpFields,
         remote: SocketAddr,
         source: (Ipv4Addr, u16),
         destination: (Ipv4Addr, u16),
         (link, generation): ([u8; ETHERNET_HEADER], u32),
     ) -> Self {
-        let ip = header(PROTOCOL_UDP, source.0, destination.0, 0);
+        let ip = header(fields, source.0, destination.0, 0);
         let mut headers = [0; HEADERS];
         let (ethernet, rest) = headers.split_at_mut(IP_AT);
         let (network, transport) = rest.split_at_mut(IPV4_HEADER);
@@ -161,9 +161,9 @@ impl Stack {
         Ok(())
     }
 
-    /// A datagram is about to go from `source` to `remote`: after the second in
-    /// a row, keeps the way.
-    pub(super) fn udp_learn_route(&mut self, id: UdpId, source: SocketAddr, remote: SocketAddr) {
+    /// A datagram is about to go that way: after the second in a row, keeps it.
+    pub(super) fn udp_learn_route(&mut self, id: UdpId, way: &Outgoing) {
+        let (source, remote) = (way.source, way.remote);
         let Ok(socket) = self.udp.socket(id) else {
             return;
         };
@@ -182,7 +182,7 @@ impl Stack {
         let link = self.link_template(now, source.ip(), remote.ip());
         if let (Some(link), Ok(socket)) = (link, self.udp.socket(id)) {
             let (from, to) = ((*from.ip(), from.port()), (*to.ip(), to.port()));
-            socket.route = Route::new(remote, from, to, link);
+            socket.route = Route::new(way.fields, remote, from, to, link);
         }
     }
 }

@@ -10,6 +10,7 @@ use zerocopy::FromBytes;
 use super::*;
 use crate::UdpId;
 use crate::iface::tests::{Host, OUR_IP, ip};
+use crate::ip::IpFields;
 use crate::udp::tests::peer::datagram;
 use crate::wire::igmp::QUERY;
 use crate::wire::ipv4::PROTOCOL_UDP;
@@ -28,7 +29,7 @@ fn give(host: &mut Host, to: Ipv4Addr, protocol: u8, ttl: u8, body: &[u8]) {
     let total = u16::try_from(20 + body.len()).expect("short");
     let ip_header = Ipv4Header {
         ttl,
-        ..header(protocol, ip(9), to, total)
+        ..header(IpFields::of(protocol), ip(9), to, total)
     };
     let ethernet = EthernetHeader::new(MacAddr::of_multicast_v4(to), MacAddr([2; 6]), 0x0800);
     let frame = [&ethernet.to_bytes()[..], &ip_header.to_bytes(), body].concat();

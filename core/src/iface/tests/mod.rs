@@ -12,6 +12,7 @@ use std::vec::Vec;
 
 use pollwire_rings::{Caps, FrameBuf, Instant, RxBurst, RxMeta, TxBurst, TxMeta};
 
+use crate::ip::IpFields;
 use crate::wire::ethernet::ETHERTYPE_ARP;
 use crate::wire::ipv4::PROTOCOL_UDP;
 use crate::wire::{ArpOperation, ArpRepr, EthernetHeader, MacAddr};
@@ -112,8 +113,15 @@ impl Host {
         meta: TxMeta,
     ) -> Result<(), DropReason> {
         let (src, dst) = (IpAddr::V4(OUR_IP), IpAddr::V4(to));
-        self.stack
-            .ip_send(self.now, src, dst, PROTOCOL_UDP, frame, None, meta)
+        self.stack.ip_send(
+            self.now,
+            src,
+            dst,
+            IpFields::of(PROTOCOL_UDP),
+            frame,
+            None,
+            meta,
+        )
     }
 
     /// The Ethernet header for packets to `to`, if there is one.

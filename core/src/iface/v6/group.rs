@@ -10,7 +10,7 @@ use pollwire_offload::checksum::Sum;
 use pollwire_rings::{FrameBuf, Instant, TxMeta};
 
 use crate::iface::Pending;
-use crate::ip::IpMeta;
+use crate::ip::{IpFields, IpMeta};
 use crate::wire::icmpv6::{MLD_DONE, MLD_REPORT, MLD_REPORT_V2};
 use crate::wire::ipv6::{ALL_MLDV2_ROUTERS, ALL_NODES, ALL_ROUTERS, HOP_BY_HOP, PROTOCOL_ICMPV6};
 use crate::{Counter, DropReason, Misuse, Random, Stack};
@@ -302,7 +302,7 @@ impl Stack {
             payload: None,
             meta: TxMeta::default(),
         };
-        match self.ipv6_send(now, src, to, HOP_BY_HOP, 1, packet) {
+        match self.ipv6_send(now, src, to, IpFields::of(HOP_BY_HOP).hops(1), packet) {
             Ok(()) => self.counters.inc(Counter::MldReportsOut),
             Err(reason) => self.counters.drop(reason),
         }

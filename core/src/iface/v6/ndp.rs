@@ -8,7 +8,7 @@ use pollwire_rings::{FrameBuf, Instant, TxMeta};
 use super::neighbor::{Due, Heard};
 use super::{Resolution, address::Own};
 use crate::iface::Pending;
-use crate::ip::IpMeta;
+use crate::ip::{IpFields, IpMeta};
 use crate::wire::ethernet::ETHERTYPE_IPV6;
 use crate::wire::ipv6::{ALL_NODES, PROTOCOL_ICMPV6, UnicastV6, solicited_node};
 use crate::wire::ndp::{
@@ -274,7 +274,8 @@ impl Stack {
             payload: None,
             meta: TxMeta::default(),
         };
-        let sent = self.ipv6_send(now, src, dst, PROTOCOL_ICMPV6, hop_limit, packet);
+        let fields = IpFields::of(PROTOCOL_ICMPV6).hops(hop_limit);
+        let sent = self.ipv6_send(now, src, dst, fields, packet);
         if let Err(reason) = sent {
             self.counters.drop(reason);
         }

@@ -19,7 +19,7 @@ const HEAD: Head = Head {
     protocol: 17,
     header_len: 20,
     ttl: 64,
-    ecn: 0,
+    class: 0,
     broadcast: false,
 };
 const START: Instant = Instant::from_secs(100);
@@ -293,7 +293,7 @@ fn rfc_3168_5_3_congestion_marks_survive_reassembly() {
             offset,
             more,
             limit: 65_515,
-            head: Head { ecn, ..HEAD },
+            head: Head { class: ecn, ..HEAD },
         };
         desk.fragment(&fragment, &[0; 8])
     };

@@ -1,3 +1,4 @@
+mod marks;
 pub(crate) mod peer;
 
 use core::net::{Ipv4Addr, SocketAddr};

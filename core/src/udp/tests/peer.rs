@@ -140,7 +140,44 @@ impl Peer {
         body: &[u8],
         meta: RxMeta,
     ) {
-        self.give_packet((0x1234, 0x4000), dst, protocol, options, body, meta);
+        self.give_packet(
+            (0x1234, 0x4000),
+            (0, 64),
+            dst,
+            protocol,
+            options,
+            body,
+            meta,
+        );
+    }
+
+    /// Gives the stack a UDP datagram with this type of service and time to
+    /// live.
+    pub(crate) fn give_marked(
+        &mut self,
+        marks: (u8, u8),
+        dst: Ipv4Addr,
+        protocol: u8,
+        from: u16,
+        to: u16,
+    ) {
+        let body = datagram(PEER, dst, from, to, b"data");
+        let meta = RxMeta::default();
+        self.give_packet((0x1234, 0x4000), marks, dst, protocol, &[], &body, meta);
+    }
+
+    /// As [`give_fragment`](Self::give_fragment), of a UDP datagram, with such
+    /// marks.
+    pub(crate) fn give_marked_fragment(
+        &mut self,
+        marks: (u8, u8),
+        dst: Ipv4Addr,
+        ident: u16,
+        flags: u16,
+        body: &[u8],
+    ) {
+        let meta = RxMeta::default();
+        self.give_packet((ident, flags), marks, dst, PROTOCOL_UDP, &[], body, meta);
     }
 
     /// Gives the stack an IPv4 fragment: identification, flags and offset.
@@ -152,7 +189,8 @@ impl Peer {
         flags: u16,
         body: &[u8],
     ) {
-        self.give_packet((ident, flags), dst, protocol, &[], body, RxMeta::default());
+        let meta = RxMeta::default();
+        self.give_packet((ident, flags), (0, 64), dst, protocol, &[], body, meta);
     }
 
     /// Gives the stack a datagram in fragments of `size` bytes, in order.
@@ -171,9 +209,11 @@ impl Peer {
         }
     }
 
+    #[expect(clippy::too_many_arguments, reason = "one header, field by field")]
     fn give_packet(
         &mut self,
         (ident, flags): (u16, u16),
+        (tos, ttl): (u8, u8),
         dst: Ipv4Addr,
         protocol: u8,
         options: &[u8],
@@ -184,11 +224,11 @@ impl Peer {
         let total = 20 + options.len() + body.len();
         let header = Ipv4Header {
             version_ihl: 0x45 + u8::try_from(options.len() / 4).expect("fits"),
-            tos: 0,
+            tos,
             total_len: u16::try_from(total).expect("fits").into(),
             ident: ident.into(),
             flags_fragment: flags.into(),
-            ttl: 64,
+            ttl,
             protocol,
             checksum: 0.into(),
             src: PEER.octets(),

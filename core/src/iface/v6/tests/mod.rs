@@ -16,6 +16,7 @@ use pollwire_offload::checksum::Sum;
 use pollwire_rings::{Caps, FrameBuf, Instant, RxBurst, RxMeta, TxBurst, TxMeta};
 
 use super::neighbor::Neighbors;
+use crate::ip::IpFields;
 use crate::wire::ipv4::PROTOCOL_UDP;
 use crate::wire::ipv6::{PROTOCOL_ICMPV6, solicited_node};
 use crate::wire::{EthernetHeader, MacAddr};
@@ -59,6 +60,8 @@ pub(crate) fn config() -> Config {
 
 /// An IPv6 packet in a frame.
 pub(crate) struct Packet {
+    /// Version, traffic class, flow label.
+    pub(crate) first: u32,
     pub(crate) to: MacAddr,
     pub(crate) from: MacAddr,
     pub(crate) src: Ipv6Addr,
@@ -72,6 +75,7 @@ impl Packet {
     /// From neighbour 9 to us.
     pub(crate) fn new(next: u8, body: &[u8]) -> Self {
         Self {
+            first: 0x6000_0000,
             to: OUR_MAC,
             from: mac(9),
             src: ip(9),
@@ -113,7 +117,7 @@ impl Packet {
         let mut bytes = EthernetHeader::new(self.to, self.from, 0x86dd)
             .to_bytes()
             .to_vec();
-        bytes.extend([0x60, 0, 0, 0]);
+        bytes.extend(self.first.to_be_bytes());
         bytes.extend(u16::try_from(body.len()).unwrap().to_be_bytes());
         bytes.extend([self.next, self.hops]);
         bytes.extend(self.src.octets());
@@ -138,6 +142,7 @@ impl Packet {
         let address =
             |at: usize| Ipv6Addr::from(<[u8; 16]>::try_from(&bytes[at..at + 16]).unwrap());
         let packet = Self {
+            first: u32::from_be_bytes(bytes[14..18].try_into().unwrap()),
             to: MacAddr(bytes[..6].try_into().unwrap()),
             from: MacAddr(bytes[6..12].try_into().unwrap()),
             src: address(22),
@@ -274,8 +279,15 @@ impl Host {
         let frame = self.packet(tag);
         let (src, dst) = (IpAddr::V6(OUR_IP), IpAddr::V6(to));
         let meta = TxMeta::default();
-        self.stack
-            .ip_send(self.now, src, dst, PROTOCOL_UDP, frame, None, meta)
+        self.stack.ip_send(
+            self.now,
+            src,
+            dst,
+            IpFields::of(PROTOCOL_UDP),
+            frame,
+            None,
+            meta,
+        )
     }
 
     /// The Ethernet header for packets to `to`, if there is one.
