@@ -13,6 +13,10 @@ crate::counters::named! {
         EthernetBadSource = "ethernet-bad-source",
         /// An EtherType that this stack does not speak.
         EthernetUnknownType = "ethernet-unknown-type",
+        /// Tagged for a VLAN that this interface is not in (IEEE 802.1Q).
+        VlanNotOurs = "vlan-not-ours",
+        /// Without a VLAN's identifier, to an interface that is in one.
+        VlanMissing = "vlan-missing",
         /// In more pieces than can be taken.
         TooManyPieces = "too-many-pieces",
         /// The device announced a piece that did not come.

@@ -41,7 +41,7 @@ pub use executor::{
     Either, JoinHandle, Sleep, TimedOut, YieldNow, join, join_all, select, yield_now,
 };
 pub use flow::FlowKey;
-pub use iface::{InterfaceIds, Ipv4Cidr, Ipv6Cidr, Ipv6Config, NetEvent, ParseCidrError};
+pub use iface::{InterfaceIds, Ipv4Cidr, Ipv6Cidr, Ipv6Config, NetEvent, ParseCidrError, VlanId};
 pub use pollwire_rings::{Clock, Instant};
 pub use random::Random;
 pub use runtime::Runtime;

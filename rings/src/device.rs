@@ -23,10 +23,14 @@ pub struct Caps {
     pub max_gso_bytes: u32,
     /// Most pieces that one transmitted packet may have; at least 2.
     pub max_tx_pieces: u8,
+    /// A frame with a VLAN tag carries an IP packet of [`mtu`](Self::mtu) bytes as
+    /// well; without this, of four bytes less.
+    pub tag_beside_mtu: bool,
 }
 
 impl Caps {
-    /// A plain device: `mac`, `mtu`, no offload, packets of up to 18 pieces.
+    /// A plain device: `mac`, `mtu`, no offload, packets of up to 18 pieces, no room
+    /// for a tag beside the MTU.
     #[must_use]
     pub const fn plain(mac: [u8; 6], mtu: u16) -> Self {
         Self {
@@ -37,6 +41,7 @@ impl Caps {
             tso6: false,
             max_gso_bytes: 65_535,
             max_tx_pieces: 18,
+            tag_beside_mtu: false,
         }
     }
 }

@@ -119,6 +119,7 @@ impl Tap {
         caps.tx_checksum = offloads.checksum;
         (caps.tso4, caps.tso6) = (segmentation, segmentation);
         caps.max_tx_pieces = MAX_TX_PIECES;
+        caps.tag_beside_mtu = true;
         let longest = if segmentation {
             LARGEST
         } else {

@@ -162,13 +162,17 @@ impl Stack {
         mut frame: FrameBuf,
     ) -> Result<(), DropReason> {
         let ethernet = EthernetHeader::new(to, self.iface.mac(), ETHERTYPE_ARP);
-        let written = frame.extend_from_slice(&ethernet.to_bytes())
-            + frame.extend_from_slice(&message.emit());
-        if written != ETHERNET_HEADER + ARP_MESSAGE {
+        if frame.extend_from_slice(&message.emit()) != ARP_MESSAGE {
             return Err(DropReason::SendNoHeadroom);
         }
+        let mut packet = Pending {
+            frame,
+            payload: None,
+            meta: TxMeta::default(),
+        };
+        self.put_link_header(ethernet, &mut packet)?;
         self.outbox
-            .push(frame.freeze(), None, TxMeta::default())
+            .push(packet.frame.freeze(), None, TxMeta::default())
             .map_err(|_| DropReason::OutboxFull)
     }
 

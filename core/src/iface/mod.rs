@@ -13,6 +13,7 @@ mod routes;
 #[cfg(test)]
 pub(crate) mod tests;
 mod v6;
+mod vlan;
 
 use core::net::{IpAddr, Ipv4Addr};
 
@@ -23,6 +24,7 @@ pub use cidr::{Ipv4Cidr, ParseCidrError};
 pub use cidr6::Ipv6Cidr;
 pub use events::NetEvent;
 pub use v6::{InterfaceIds, Ipv6Config};
+pub use vlan::VlanId;
 
 use crate::stack::earlier;
 use crate::wire::{MacAddr, UnicastV4};
@@ -48,6 +50,8 @@ pub(crate) struct Interface {
     caps: Caps,
     /// What the device carries; the capabilities may say less.
     device_mtu: u16,
+    /// The VLAN whose tag frames carry.
+    pub(crate) vlan: Option<VlanId>,
     addresses: ArrayVec<Ipv4Cidr, MAX_ADDRESSES>,
     routes: Routes,
     /// Source and destination that [`is_exchange`](Self::is_exchange) found
@@ -61,7 +65,10 @@ pub(crate) struct Interface {
 }
 
 impl Interface {
-    pub(crate) fn new(caps: Caps, config: &Config, random: &mut Random) -> Self {
+    pub(crate) fn new(mut caps: Caps, config: &Config, random: &mut Random) -> Self {
+        if config.vlan.is_some() && !caps.tag_beside_mtu {
+            caps.mtu = caps.mtu.saturating_sub(vlan::TAG as u16);
+        }
         let mut routes = Routes::new();
         if let (Some(gateway), Some(to)) =
             (config.ipv4_gateway, Ipv4Cidr::new(Ipv4Addr::UNSPECIFIED, 0))
@@ -83,6 +90,7 @@ impl Interface {
         Self {
             device_mtu: caps.mtu,
             caps,
+            vlan: config.vlan,
             addresses,
             routes,
             exchange: None,
@@ -122,14 +130,18 @@ impl Interface {
             .position(|own| own.address() == address)
     }
 
-    /// Whether a packet from `src` to `dst` is from another host to this one and
-    /// no other: what most packets are. Those that are not may be fine still.
+    /// Whether a packet from `src` to `dst` without a tag is from another host to
+    /// this one and no other: what most packets are. Those that are not may be
+    /// fine still.
     #[inline]
     pub(crate) fn is_exchange(&mut self, src: Ipv4Addr, dst: Ipv4Addr) -> bool {
         self.exchange == Some((src, dst)) || self.check_exchange(src, dst)
     }
 
     fn check_exchange(&mut self, src: Ipv4Addr, dst: Ipv4Addr) -> bool {
+        if self.vlan.is_some() {
+            return false;
+        }
         let mut ours = false;
         for own in &self.addresses {
             if own.address() == src || own.broadcast() == Some(src) {

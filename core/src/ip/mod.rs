@@ -18,5 +18,5 @@ pub(crate) use icmp::{Cause, Icmp, IcmpError};
 pub(crate) use icmpv6::Icmpv6Error;
 pub(crate) use meta::{IpFields, IpMeta};
 pub(crate) use outbox::Outbox;
-pub(crate) use output::header;
+pub(crate) use output::{header, prepend};
 pub(crate) use reassembly::Reassembly;

@@ -163,7 +163,7 @@ impl Stack {
         mut packet: Pending,
     ) -> Result<(), DropReason> {
         let header = EthernetHeader::new(to, self.iface.mac(), ethertype);
-        prepend(&mut packet, &header.to_bytes())?;
+        self.put_link_header(header, &mut packet)?;
         let Pending {
             frame,
             payload,
@@ -208,9 +208,24 @@ impl Stack {
 
     /// The Ethernet header for packets to `dst`, valid as long as the
     /// interface's generation is the one returned with it; `None` while the
-    /// neighbour is not resolved. Asks for nothing but a fresh word of a stale
-    /// neighbour: [`ip_send`](Self::ip_send) does the asking.
+    /// neighbour is not resolved, and on an interface in a VLAN: whoever keeps
+    /// headers keeps plain ones.
     pub(crate) fn link_template(
+        &mut self,
+        now: Instant,
+        src: IpAddr,
+        dst: IpAddr,
+    ) -> Option<([u8; ETHERNET_HEADER], u32)> {
+        if self.vlan().is_some() {
+            return None;
+        }
+        self.link_header(now, src, dst)
+    }
+
+    /// The same, on every interface, the tag left out. Asks for nothing but a
+    /// fresh word of a stale neighbour: [`ip_send`](Self::ip_send) does the
+    /// asking.
+    pub(crate) fn link_header(
         &mut self,
         now: Instant,
         src: IpAddr,
@@ -263,7 +278,7 @@ pub(crate) fn header(fields: IpFields, src: Ipv4Addr, dst: Ipv4Addr, total_len: 
 }
 
 /// Puts `header` before a packet and moves the offsets in its meta data along.
-pub(super) fn prepend<const N: usize>(
+pub(crate) fn prepend<const N: usize>(
     packet: &mut Pending,
     header: &[u8; N],
 ) -> Result<(), DropReason> {

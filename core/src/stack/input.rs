@@ -11,7 +11,7 @@ use pollwire_rings::{FrameBuf, Instant, RxBurst, RxDrain, RxFrame, RxMeta};
 use zerocopy::FromBytes;
 
 use super::{IpMeta, Stack};
-use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6};
+use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_VLAN};
 use crate::wire::icmpv4::PROTOCOL_UNREACHABLE;
 use crate::wire::ipv4::{self, PROTOCOL_ICMP, PROTOCOL_IGMP, PROTOCOL_TCP, PROTOCOL_UDP};
 use crate::wire::{ETHERNET_HEADER, EthernetHeader, IPV4_HEADER, Ipv4Header, UnicastV4};
@@ -123,13 +123,31 @@ impl Stack {
         let Ok((header, _)) = EthernetHeader::ref_from_prefix(&frame) else {
             return Err(DropReason::EthernetTooShort);
         };
-        let group = header.dst.is_multicast();
-        if !group && header.dst != self.iface.mac() {
+        if !header.dst.is_multicast() && header.dst != self.iface.mac() {
             return Err(DropReason::EthernetNotForUs);
         }
         if header.src.is_multicast() {
             return Err(DropReason::EthernetBadSource);
         }
+        match header.ethertype.get() {
+            ETHERTYPE_VLAN => self.on_tagged(now, frame, meta),
+            _ if self.iface.vlan.is_some() => Err(DropReason::VlanMissing),
+            _ => self.on_untagged(now, frame, meta),
+        }
+    }
+
+    /// Takes a frame that is for us and has no tag, or no more.
+    #[inline]
+    pub(crate) fn on_untagged(
+        &mut self,
+        now: Instant,
+        frame: FrameBuf,
+        meta: RxMeta,
+    ) -> Result<(), DropReason> {
+        let Ok((header, _)) = EthernetHeader::ref_from_prefix(&frame) else {
+            return Err(DropReason::EthernetTooShort);
+        };
+        let group = header.dst.is_multicast();
         match header.ethertype.get() {
             ETHERTYPE_IPV4 => self.on_ipv4(now, frame, meta, group),
             ETHERTYPE_ARP => self.arp_input(now, frame),

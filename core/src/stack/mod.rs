@@ -30,7 +30,7 @@ pub use memory::{BYTES_PER_FLOW, Memory};
 
 use crate::dhcp::{Client, DhcpConfig};
 use crate::flow::FlowTable;
-use crate::iface::{Events, Interface, Ipv4Cidr, Ipv6Config};
+use crate::iface::{Events, Interface, Ipv4Cidr, Ipv6Config, VlanId};
 use crate::ip::pmtu::PathMtus;
 use crate::ip::{Icmp, Idents, Outbox, Reassembly};
 use crate::random::Random;
@@ -52,6 +52,9 @@ pub struct Config {
     pub ipv4_gateway: Option<core::net::Ipv4Addr>,
     /// How the interface gets its IPv6 addresses; without, no IPv6 is spoken.
     pub ipv6: Option<Ipv6Config>,
+    /// The VLAN that the interface is in: its frames are tagged, and others are
+    /// not taken (IEEE 802.1Q). None by default.
+    pub vlan: Option<VlanId>,
     /// Whether the addresses are probed for (RFC 5227, 2.1) before they are
     /// used, which takes 4 to 7 seconds; off by default.
     pub probe_ipv4: bool,
@@ -82,6 +85,7 @@ impl Config {
             ipv4: ArrayVec::new(),
             ipv4_gateway: None,
             ipv6: None,
+            vlan: None,
             probe_ipv4: false,
             dhcp: None,
             dns_servers: ArrayVec::new(),
@@ -95,6 +99,15 @@ impl Config {
     pub fn with_dhcp(self, dhcp: DhcpConfig) -> Self {
         Self {
             dhcp: Some(dhcp),
+            ..self
+        }
+    }
+
+    /// The same in a VLAN.
+    #[must_use]
+    pub fn with_vlan(self, vlan: VlanId) -> Self {
+        Self {
+            vlan: Some(vlan),
             ..self
         }
     }

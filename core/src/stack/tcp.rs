@@ -71,7 +71,8 @@ impl Stack {
         }
     }
 
-    /// The flow with this key: the last one again, most often.
+    /// The flow with this key: the last one again, most often. For segments that
+    /// come in, and nobody else: it becomes the last one.
     #[inline]
     pub(crate) fn find_flow(&mut self, key: &FlowKey) -> Option<u32> {
         let last = self.tcp.last;
@@ -89,6 +90,13 @@ impl Stack {
             .lookup(self.flows.hash(key), |index| tcp.key(index) == Some(key))?;
         self.tcp.set_last(found);
         Some(found)
+    }
+
+    /// Whether there is a flow with this key.
+    pub(crate) fn has_flow(&self, key: &FlowKey) -> bool {
+        let tcp = &self.tcp;
+        let found = |index| tcp.key(index) == Some(key);
+        self.flows.lookup(self.flows.hash(key), found).is_some()
     }
 
     /// The state of flow `index` and what its code works with.
@@ -413,13 +421,27 @@ impl Stack {
         }
         if let Some((key, waiting)) = waiting {
             self.send_segment(now, &key, waiting.header, waiting.payload);
-            // Nobody else's answer is waited for.
-            if !self.looped.is_full() && self.is_looped(key.remote().ip()) {
-                self.tcp.touch(index);
-            }
-            return Stop::Done;
+            return self.after_full_path(now, index, &key);
         }
         stop
+    }
+
+    /// A segment of a flow that keeps no link header was sent: has the flow send
+    /// the next, unless it waits for its neighbour's answer.
+    #[cold]
+    fn after_full_path(&mut self, now: Instant, index: u32, key: &FlowKey) -> Stop {
+        let (local, remote) = (key.local().ip(), key.remote().ip());
+        if self.is_looped(remote) {
+            if !self.looped.is_full() {
+                self.tcp.touch(index);
+            }
+        } else if self.vlan().is_some() && self.link_header(now, local, remote).is_some() {
+            if self.outbox.is_full() {
+                return Stop::Full;
+            }
+            self.tcp.touch(index);
+        }
+        Stop::Done
     }
 
     /// Whether the flow's cached Ethernet header holds; it is renewed when
@@ -446,13 +468,23 @@ impl Stack {
                 tcb.cold.template.set_ecn(tcb.ecn_codepoint());
                 tcb.cold.link_una = tcb.hot.snd_una;
                 tcb.cold.link_nxt = tcb.hot.rcv_nxt;
-                let mtu = self.path_mtu(remote);
-                if let Some((mut tcb, mut env)) = self.flow(now, index) {
-                    tcb.on_path_mtu(&mut env, mtu);
-                }
+                self.adopt_path_mtu(now, index, remote);
                 true
             }
-            _ => false,
+            _ => {
+                if self.vlan().is_some() {
+                    self.adopt_path_mtu(now, index, remote);
+                }
+                false
+            }
+        }
+    }
+
+    /// Has the flow know what its path carries.
+    fn adopt_path_mtu(&mut self, now: Instant, index: u32, remote: IpAddr) {
+        let mtu = self.path_mtu(remote);
+        if let Some((mut tcb, mut env)) = self.flow(now, index) {
+            tcb.on_path_mtu(&mut env, mtu);
         }
     }
 

@@ -75,7 +75,7 @@ impl Stack {
             0 => self.ephemeral_key(source, remote)?,
             port => {
                 let key = FlowKey::new(SocketAddr::new(source, port), remote);
-                if self.find_flow(&key).is_some() || self.in_time_wait(&key) {
+                if self.has_flow(&key) || self.in_time_wait(&key) {
                     return Err(Misuse::AddressInUse);
                 }
                 key
@@ -99,7 +99,7 @@ impl Stack {
         for _ in 0..PORT_TRIES {
             let port = self.random_port();
             let key = FlowKey::new(SocketAddr::new(source, port), remote);
-            if self.find_flow(&key).is_none() && !self.in_time_wait(&key) {
+            if !self.has_flow(&key) && !self.in_time_wait(&key) {
                 return Ok(key);
             }
         }

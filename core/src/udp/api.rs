@@ -13,7 +13,7 @@ use zerocopy::IntoBytes;
 use super::{Marks, Outgoing, Socket, UdpId, UdpOptions, pseudo_sum};
 use crate::flow::canonical;
 use crate::wire::udp::CHECKSUM_AT;
-use crate::wire::{ETHERNET_HEADER, IPV4_HEADER, UDP_HEADER, UdpHeader};
+use crate::wire::{IPV4_HEADER, UDP_HEADER, UdpHeader};
 use crate::{Counter, Error, Misuse, Stack};
 
 /// First and last of the ephemeral ports (RFC 6335, 6).
@@ -209,7 +209,7 @@ impl Stack {
         remote: SocketAddr,
         payload: FrameRef,
     ) -> Result<(FrameBuf, Option<FrameRef>), (FrameRef, Misuse)> {
-        let room = ETHERNET_HEADER + ip_header(remote.ip()) + UDP_HEADER;
+        let room = self.link_header_len() + ip_header(remote.ip()) + UDP_HEADER;
         match payload.try_into_mut() {
             Ok(frame) if frame.headroom() >= room => Ok((frame, None)),
             other => {
@@ -227,8 +227,8 @@ impl Stack {
     /// from the address that was asked (RFC 1122, 3.3.4.2), and everything else
     /// from the address nearest to `remote`.
     /// A frame
-    /// with no other handle and 42 bytes of headroom (62 for IPv6) carries its
-    /// own headers; others get a second frame in front. A datagram that finds
+    /// with no other handle and 42 bytes of headroom (62 for IPv6; 4 more on an
+    /// interface in a VLAN) carries its own headers; others get a second frame in front. A datagram that finds
     /// no route or neighbour on its way out is dropped and counted.
     ///
     /// # Errors

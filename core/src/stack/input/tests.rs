@@ -218,7 +218,7 @@ fn ethernet_refuses_short_frames_foreign_stations_and_group_sources() {
         };
         host.refuses(&group.bytes(), DropReason::EthernetBadSource);
     }
-    for ethertype in [[0x86, 0xdd], [0x81, 0x00], [0x00, 0x2e]] {
+    for ethertype in [[0x86, 0xdd], [0x88, 0xa8], [0x00, 0x2e]] {
         let mut other = bytes.clone();
         other[12..14].copy_from_slice(&ethertype);
         host.refuses(&other, DropReason::EthernetUnknownType);
