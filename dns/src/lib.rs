@@ -17,6 +17,7 @@ pub mod machine;
 mod message;
 mod nameserver;
 mod search;
+mod service;
 mod special;
 
 pub use answer::{Answer, Source};
@@ -32,3 +33,4 @@ pub use hosts::{Hosts, HostsError};
 pub use machine::Machine;
 pub use nameserver::{Authenticator, Nameserver, NameserverError, Tls, Transport};
 pub use search::candidates;
+pub use service::{Service, Services};

@@ -1,20 +1,16 @@
 //! The race over a stack's sockets.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::fmt;
-use core::future::poll_fn;
-use core::net::{IpAddr, SocketAddr};
-use core::pin::Pin;
-use core::task::{Context, Poll};
+use core::net::SocketAddr;
 
-use pollwire_core::{Instant, Net, Sleep, TcpFlow, TcpOptions};
-use pollwire_dns::{DnsError, IpStream, RecordType, Resolver};
+use pollwire_core::{Net, TcpFlow, TcpOptions};
+use pollwire_dns::{RecordType, Resolver};
 
-use crate::machine::{AttemptId, Decision, Output};
-use crate::{Cause, Config, Family, History, Machine, Report};
+use self::race::{Race, ServicesLookup};
+use crate::machine::Decision;
+use crate::{Cause, Config, History, Machine, Report, Target};
 
 /// Connects to hosts by name, over whichever family is faster.
 pub struct HappyEyeballs<'n> {
@@ -153,17 +149,63 @@ impl<'n> HappyEyeballs<'n> {
     where
         F: Future<Output = Result<T, Cause>>,
     {
-        let now = self.net.now();
-        let machine = Machine::new(now, self.config, host, ports, &self.history.borrow());
-        let lookups = match &self.resolver {
-            Some(resolver) => resolver.stream_ip(host),
-            None => Err(DnsError::NoServer),
+        let machine = self.machine(host, ports);
+        self.run(host, machine, None, open).await
+    }
+
+    /// As [`race`](Self::race) to the HTTPS service of `host` at one port, wherever
+    /// the host's HTTPS records (RFC 9460) say that it is to be had. `alpn`: what
+    /// the client offers to speak over TLS, `http/1.1` if it offers nothing.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub async fn race_https<T, F>(
+        &self,
+        host: &str,
+        port: u16,
+        alpn: &[&[u8]],
+        open: impl Fn(SocketAddr) -> F,
+    ) -> Result<Connected<T>, ConnectError>
+    where
+        F: Future<Output = Result<T, Cause>>,
+    {
+        let machine = self.machine(host, &[port]);
+        let resolver = self.resolver.as_ref();
+        let Some((resolver, name)) =
+            resolver.and_then(|resolver| Some((resolver, resolver.https_name(host, port)?)))
+        else {
+            return self.run(host, machine, None, open).await;
         };
+        let alpn: &[&[u8]] = if alpn.is_empty() {
+            &[b"http/1.1"]
+        } else {
+            alpn
+        };
+        let machine = machine.with_services(name.clone(), alpn);
+        let resolver = resolver.clone();
+        let lookup = async move { resolver.services(&name, RecordType::HTTPS).await };
+        self.run(host, machine, Some(Box::pin(lookup)), open).await
+    }
+
+    fn machine(&self, host: &str, ports: &[u16]) -> Machine {
+        let now = self.net.now();
+        Machine::new(now, self.config, host, ports, &self.history.borrow())
+    }
+
+    async fn run<T, F>(
+        &self,
+        host: &str,
+        machine: Machine,
+        services: Option<ServicesLookup<'n>>,
+        open: impl Fn(SocketAddr) -> F,
+    ) -> Result<Connected<T>, ConnectError>
+    where
+        F: Future<Output = Result<T, Cause>>,
+    {
         let mut race = Race::new(self.net, machine, open);
-        match lookups {
-            Ok(lookups) => race.lookups = Some(lookups),
-            Err(error) => race.without_lookups(host, error),
-        }
+        race.resolver = self.resolver.clone();
+        race.services = services;
+        race.look_up(Target::HOST, host);
         let result = race.run().await;
         let now = self.net.now();
         let mut history = self.history.borrow_mut();
@@ -205,163 +247,7 @@ impl fmt::Debug for HappyEyeballs<'_> {
     }
 }
 
-type Opening<F> = (AttemptId, Pin<Box<F>>);
-
-/// One race under way. Dropping it closes all of its attempts.
-struct Race<'n, O, F> {
-    net: Net<'n>,
-    machine: Machine,
-    open: O,
-    lookups: Option<IpStream<'n>>,
-    openings: Vec<Opening<F>>,
-    timer: Option<(Instant, Pin<Box<Sleep<'n>>>)>,
-}
-
-impl<'n, T, O, F> Race<'n, O, F>
-where
-    O: Fn(SocketAddr) -> F,
-    F: Future<Output = Result<T, Cause>>,
-{
-    fn new(net: Net<'n>, machine: Machine, open: O) -> Self {
-        Self {
-            net,
-            machine,
-            open,
-            lookups: None,
-            openings: Vec::new(),
-            timer: None,
-        }
-    }
-
-    /// A literal needs no lookups; anything else cannot do without.
-    fn without_lookups(&mut self, host: &str, error: DnsError) {
-        let literal = host.parse::<IpAddr>().ok();
-        for family in [Family::V6, Family::V4] {
-            let found = literal.filter(|address| Family::of(*address) == family);
-            let result = match &found {
-                Some(address) => Ok(core::slice::from_ref(address)),
-                None if literal.is_some() => Err(DnsError::NoRecords),
-                None => Err(error),
-            };
-            self.tell(family, result);
-        }
-    }
-
-    fn tell(&mut self, family: Family, result: Result<&[IpAddr], DnsError>) {
-        let net = self.net;
-        let source = |address| net.with_stack(|stack| stack.source_for(address));
-        self.machine.on_addresses(net.now(), family, result, source);
-    }
-
-    async fn run(mut self) -> Result<Connected<T>, ConnectError> {
-        let (winner, decision) = poll_fn(|cx| self.poll(cx)).await;
-        // The losers close here, before the winner is handed out.
-        self.openings.clear();
-        let report = self.machine.into_report();
-        match winner {
-            Some(flow) => Ok(Connected { flow, report }),
-            None => Err(ConnectError { decision, report }),
-        }
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(Option<T>, Decision)> {
-        let mut winner = None;
-        loop {
-            self.machine.expire(self.net.now());
-            self.carry_out();
-            if let Some(decision) = self.machine.decision() {
-                return Poll::Ready((winner, decision));
-            }
-            let told = self.poll_lookups(cx);
-            let ended = self.poll_openings(cx, &mut winner);
-            if told || ended {
-                continue;
-            }
-            if self.poll_timer(cx).is_pending() {
-                return Poll::Pending;
-            }
-        }
-    }
-
-    fn carry_out(&mut self) {
-        while let Some(output) = self.machine.poll_output() {
-            match output {
-                Output::Connect { attempt, address } => {
-                    let opening = Box::pin((self.open)(address));
-                    self.openings.push((attempt, opening));
-                }
-                Output::Close(attempt) => self.openings.retain(|(other, _)| *other != attempt),
-            }
-        }
-    }
-
-    /// Whether a lookup was answered.
-    fn poll_lookups(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(lookups) = &mut self.lookups else {
-            return false;
-        };
-        match lookups.poll_next(cx) {
-            Poll::Pending => false,
-            Poll::Ready(None) => {
-                self.lookups = None;
-                false
-            }
-            Poll::Ready(Some((record_type, answer))) => {
-                let family = match record_type {
-                    RecordType::AAAA => Family::V6,
-                    _ => Family::V4,
-                };
-                let addresses: Result<Vec<IpAddr>, DnsError> =
-                    answer.map(|answer| answer.addresses().collect());
-                let addresses = addresses.as_deref().map_err(|error| *error);
-                self.tell(family, addresses);
-                true
-            }
-        }
-    }
-
-    /// Whether an attempt ended; the first that connected is put into `winner`.
-    fn poll_openings(&mut self, cx: &mut Context<'_>, winner: &mut Option<T>) -> bool {
-        let mut ended = VecDeque::new();
-        self.openings
-            .retain_mut(|(attempt, opening)| match opening.as_mut().poll(cx) {
-                Poll::Pending => true,
-                Poll::Ready(result) => {
-                    ended.push_back((*attempt, result));
-                    false
-                }
-            });
-        let now = self.net.now();
-        let any = !ended.is_empty();
-        for (attempt, result) in ended {
-            match result {
-                Ok(flow) => {
-                    self.machine.on_connected(now, attempt);
-                    if self.machine.decision() == Some(Decision::Connected(attempt)) {
-                        *winner = Some(flow);
-                    }
-                }
-                Err(cause) => self.machine.on_failed(now, attempt, cause),
-            }
-        }
-        any
-    }
-
-    /// Ready when the machine's deadline is due.
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(due) = self.machine.deadline() else {
-            return Poll::Pending;
-        };
-        if self.timer.as_ref().is_none_or(|(at, _)| *at != due) {
-            self.timer = Some((due, Box::pin(self.net.sleep_until(due))));
-        }
-        match &mut self.timer {
-            Some((_, sleep)) => sleep.as_mut().poll(cx).map(|_| self.timer = None),
-            None => Poll::Ready(()),
-        }
-    }
-}
-
+mod race;
 #[cfg(feature = "tls")]
 mod tls;
 

@@ -1,141 +1,42 @@
-//! Happy Eyeballs version 2 (RFC 8305) without sockets and clocks: answers of
-//! lookups, ends of attempts and time go in; attempts come out.
+//! Happy Eyeballs version 2 (RFC 8305), with version 3's use of HTTPS records
+//! (draft-ietf-happy-happyeyeballs-v3), without sockets and clocks: answers of
+//! lookups, ends of attempts and time go in; lookups and attempts come out.
 //!
 //! Whoever drives it hands in what happens
-//! ([`on_addresses`](Machine::on_addresses), [`on_connected`](Machine::on_connected),
-//! [`on_failed`](Machine::on_failed)), calls [`Machine::expire`] when
-//! [`Machine::deadline`] is due, carries out what [`Machine::poll_output`] asks
-//! for, and looks at [`Machine::decision`].
+//! ([`on_addresses`](Machine::on_addresses), [`on_services`](Machine::on_services),
+//! [`on_connected`](Machine::on_connected), [`on_failed`](Machine::on_failed)),
+//! calls [`Machine::expire`] when [`Machine::deadline`] is due, carries out what
+//! [`Machine::poll_output`] asks for, and looks at [`Machine::decision`].
 
 use alloc::collections::VecDeque;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use pollwire_core::Instant;
-use pollwire_dns::DnsError;
+use pollwire_dns::{DnsError, Name, RecordType, Services};
 
 use crate::history::{History, Known};
+use crate::plan::{Candidate, Plan, Target, Via};
 use crate::report::{Attempt, Cause, Lookup, Outcome, Report};
-use crate::select::{self, Destination};
-
-/// The families of addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Family {
-    /// IPv4: A records.
-    V4,
-    /// IPv6: AAAA records.
-    V6,
-}
-
-impl Family {
-    /// The family of `address`.
-    #[must_use]
-    pub const fn of(address: IpAddr) -> Self {
-        match address {
-            IpAddr::V4(_) => Self::V4,
-            IpAddr::V6(_) => Self::V6,
-        }
-    }
-
-    /// The type of the records that hold such addresses.
-    #[must_use]
-    pub const fn record(self) -> &'static str {
-        match self {
-            Self::V4 => "A",
-            Self::V6 => "AAAA",
-        }
-    }
-
-    const fn other(self) -> Self {
-        match self {
-            Self::V4 => Self::V6,
-            Self::V6 => Self::V4,
-        }
-    }
-
-    const fn index(self) -> usize {
-        match self {
-            Self::V4 => 0,
-            Self::V6 => 1,
-        }
-    }
-}
-
-/// The values of RFC 8305, 8.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Config {
-    /// How long to wait for AAAA records once A records are there: 50 ms.
-    pub resolution_delay: Duration,
-    /// Addresses of the first family before the other gets its turn: 1.
-    pub first_family_count: usize,
-    /// How long to wait for an attempt before the next one begins: 250 ms.
-    pub attempt_delay: Duration,
-    /// The least such wait when it is chosen by what is known of the host: 100
-    /// ms. Never below 10 ms.
-    pub min_attempt_delay: Duration,
-    /// The longest: 2 s.
-    pub max_attempt_delay: Duration,
-    /// How long one attempt may take: 10 s.
-    pub attempt_timeout: Duration,
-    /// How long all of it may take: 30 s.
-    pub timeout: Duration,
-    /// Addresses tried at most: 32.
-    pub max_attempts: usize,
-    /// Attempts under way at once at most: 8.
-    pub max_running: usize,
-    /// Use one family only.
-    pub family: Option<Family>,
-}
-
-/// RFC 8305, 5: "a subsequent connection MUST NOT be started within 10
-/// milliseconds of the previous attempt."
-const LEAST_DELAY: Duration = Duration::from_millis(10);
-
-impl Default for Config {
-    fn default() -> Self {
-        Self::DEFAULT
-    }
-}
-
-impl Config {
-    /// The defaults of RFC 8305, 8.
-    pub const DEFAULT: Self = Self {
-        resolution_delay: Duration::from_millis(50),
-        first_family_count: 1,
-        attempt_delay: Duration::from_millis(250),
-        min_attempt_delay: Duration::from_millis(100),
-        max_attempt_delay: Duration::from_secs(2),
-        attempt_timeout: Duration::from_secs(10),
-        timeout: Duration::from_secs(30),
-        max_attempts: 32,
-        max_running: 8,
-        family: None,
-    };
-
-    /// The wait between attempts, for a host whose handshake takes `rtt`.
-    fn delay(&self, rtt: Option<Duration>) -> Duration {
-        let delay = match rtt {
-            // RFC 8305, 5: historical round-trip times may influence it; twice
-            // that leaves an ordinary handshake alone.
-            Some(rtt) => (rtt * 2).clamp(
-                self.min_attempt_delay,
-                self.max_attempt_delay.max(self.min_attempt_delay),
-            ),
-            None => self.attempt_delay.min(self.max_attempt_delay),
-        };
-        delay.max(LEAST_DELAY)
-    }
-}
+use crate::{Config, Family};
 
 /// An attempt, by its place in [`Report::attempts`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttemptId(usize);
 
 /// What the driver is to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
+    /// Look up the addresses of both families (or the one that is wanted) of a
+    /// name that HTTPS records lead to.
+    Resolve {
+        /// What to call it in [`Machine::on_addresses`].
+        target: Target,
+        /// The name, absolute.
+        name: String,
+    },
     /// Begin to connect.
     Connect {
         /// The name of the attempt.
@@ -160,27 +61,29 @@ pub enum Decision {
     TimedOut,
 }
 
-/// An address to try, at its own ports.
-#[derive(Clone, Debug)]
-struct Candidate {
-    destination: Destination,
-    ports: Vec<u16>,
+/// HTTPS records that are being looked up.
+#[derive(Debug)]
+struct Awaited {
+    name: Name,
+    alpn: Vec<Vec<u8>>,
 }
 
 /// One connection to be made.
 #[derive(Debug)]
 pub struct Machine {
     config: Config,
-    ports: Vec<u16>,
     known: Option<Known>,
-    /// By family: its lookup is still out.
-    awaited: [bool; 2],
     dns_error: DnsError,
-    candidates: Vec<Candidate>,
+    plan: Plan,
+    services: Option<Awaited>,
     /// What is tried next, in order.
-    untried: VecDeque<SocketAddr>,
-    /// Addresses of IPv4 wait for those of IPv6 until then.
+    untried: VecDeque<Candidate>,
+    /// The resolution delay, which begins with the first address, ends then.
+    grace: Option<Instant>,
+    /// What is there waits for better until then.
     hold_until: Option<Instant>,
+    /// The host's own addresses wait until then for those of its services.
+    services_until: Instant,
     next_attempt: Instant,
     running: usize,
     report: Report,
@@ -194,11 +97,22 @@ impl Machine {
     /// on. `history` tells what worked before.
     #[must_use]
     pub fn new(now: Instant, config: Config, host: &str, ports: &[u16], history: &History) -> Self {
-        let wanted = |family| config.family.is_none_or(|only| only == family);
+        let known = history.get(now, host);
+        let plan = Plan::new(&config, host, ports, known, true);
         Self {
-            awaited: [wanted(Family::V4), wanted(Family::V6)],
-            known: history.get(now, host),
-            ..Self::bare(now, config, host.into(), ports.into())
+            known,
+            ..Self::bare(now, config, host.into(), plan)
+        }
+    }
+
+    /// The same with HTTPS records: their lookup, at `name`, is under way, too,
+    /// and `alpn` is what the client speaks over TLS (RFC 9460, 7.1.2).
+    #[must_use]
+    pub fn with_services(self, name: Name, alpn: &[&[u8]]) -> Self {
+        let alpn = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+        Self {
+            services: Some(Awaited { name, alpn }),
+            ..self
         }
     }
 
@@ -211,25 +125,28 @@ impl Machine {
         addresses: &[SocketAddr],
         source_for: impl Fn(IpAddr) -> Option<IpAddr>,
     ) -> Self {
-        let mut machine = Self::bare(now, config, String::new(), Vec::new());
+        let plan = Plan::new(&config, "", &[], None, false);
+        let mut machine = Self::bare(now, config, String::new(), plan);
         for address in addresses {
-            machine.add(address.ip(), &[address.port()], &source_for);
+            let (ip, port) = (address.ip(), address.port());
+            machine.plan.add(Target::HOST, ip, &[port], &source_for);
         }
         machine.sort();
         machine.proceed(now);
         machine
     }
 
-    fn bare(now: Instant, config: Config, host: String, ports: Vec<u16>) -> Self {
+    fn bare(now: Instant, config: Config, host: String, plan: Plan) -> Self {
         Self {
             config,
-            ports,
             known: None,
-            awaited: [false; 2],
             dns_error: DnsError::NoRecords,
-            candidates: Vec::new(),
+            plan,
+            services: None,
             untried: VecDeque::new(),
+            grace: None,
             hold_until: None,
+            services_until: now,
             next_attempt: now,
             running: 0,
             report: Report {
@@ -288,51 +205,86 @@ impl Machine {
         let timeouts = running.map(|attempt| attempt.started + self.config.attempt_timeout);
         let mut due = self.report.started + self.config.timeout;
         due = timeouts.min().map_or(due, |timeout| timeout.min(due));
-        if !self.untried.is_empty() && self.has_room() {
-            let next = self.hold_until.unwrap_or(self.next_attempt);
+        if let Some(next) = self.next_at() {
             due = due.min(next);
         }
         Some(due)
     }
 
-    /// The lookup of `family` was answered. More may follow for the same family,
-    /// as changes are told; `source_for` tells this host's address for each.
+    /// The lookup of `target`'s addresses of `family` was answered. More may follow
+    /// for the same family, as changes are told; `source_for` tells this host's
+    /// address for each.
     pub fn on_addresses(
         &mut self,
         now: Instant,
+        target: Target,
         family: Family,
         result: Result<&[IpAddr], DnsError>,
         source_for: impl Fn(IpAddr) -> Option<IpAddr>,
     ) {
-        let wanted = self.config.family.is_none_or(|only| only == family);
-        if self.decision.is_some() || !wanted {
+        if self.decision.is_some() || !self.plan.wants(family) {
             return;
         }
-        if let Some(awaited) = self.awaited.get_mut(family.index()) {
-            *awaited = false;
-        }
+        self.plan.answered(target, family);
         self.report.lookups.push(Lookup {
-            family,
+            name: self.plan.name(target).into(),
+            record: family.record(),
             at: now,
             result: result.map(<[IpAddr]>::len),
         });
         match result {
             Ok(addresses) => {
-                let ports = core::mem::take(&mut self.ports);
                 let mine = addresses
                     .iter()
                     .filter(|address| Family::of(**address) == family);
                 for address in mine {
-                    self.add(*address, &ports, &source_for);
+                    self.plan.add(target, *address, &[], &source_for);
                 }
-                self.ports = ports;
-                self.sort();
+                self.plan.drop_hints(target, family);
             }
             Err(error) => {
-                if !error.is_answer() || self.dns_error == DnsError::NoRecords {
+                if error.is_answer() {
+                    self.plan.drop_hints(target, family);
+                }
+                let worse = !error.is_answer() || self.dns_error == DnsError::NoRecords;
+                if target == Target::HOST && worse {
                     self.dns_error = error;
                 }
             }
+        }
+        self.sort();
+        self.hold(now);
+        self.proceed(now);
+    }
+
+    /// The lookup of HTTPS records that [`with_services`](Self::with_services)
+    /// speaks of was answered.
+    pub fn on_services(
+        &mut self,
+        now: Instant,
+        result: Result<&Services, DnsError>,
+        source_for: impl Fn(IpAddr) -> Option<IpAddr>,
+    ) {
+        let Some(awaited) = self.services.take() else {
+            return;
+        };
+        if self.decision.is_some() {
+            return;
+        }
+        self.report.lookups.push(Lookup {
+            name: awaited.name.to_string(),
+            record: RecordType::HTTPS,
+            at: now,
+            result: result.map(|services| services.list.len()),
+        });
+        if let Ok(services) = result {
+            let (name, alpn) = (&awaited.name, &awaited.alpn);
+            for target in self.plan.add_services(name, services, alpn, &source_for) {
+                let name = self.plan.name(target).into();
+                self.output.push_back(Output::Resolve { target, name });
+            }
+            self.services_until = now + self.config.resolution_delay;
+            self.sort();
         }
         self.hold(now);
         self.proceed(now);
@@ -341,84 +293,61 @@ impl Machine {
     /// RFC 8305, 3: "If a positive A response is received first due to
     /// reordering, the client SHOULD wait a short time for the AAAA response";
     /// with a negative AAAA response, any attempt begun, or IPv4 to be tried first
-    /// anyway, there is nothing to wait for.
+    /// anyway, there is nothing to wait for. HTTPS records, and the addresses of
+    /// the best of the names that they lead to, are waited for as well (Happy
+    /// Eyeballs 3, 4.2): one such delay, from the first address on, is for all.
     fn hold(&mut self, now: Instant) {
-        let v4_first = self.known.is_some_and(|known| known.family() == Family::V4);
-        let wait = self.awaited.get(Family::V6.index()) == Some(&true)
-            && !v4_first
-            && self.report.attempts.is_empty()
-            && !self.candidates.is_empty();
-        self.hold_until = match self.hold_until {
-            Some(until) if wait => Some(until),
-            _ => wait.then(|| now + self.config.resolution_delay),
-        };
-    }
-
-    fn add(
-        &mut self,
-        address: IpAddr,
-        ports: &[u16],
-        source_for: impl Fn(IpAddr) -> Option<IpAddr>,
-    ) {
-        let known = self.known.filter(|known| known.address == address);
-        let wanted = self
-            .config
-            .family
-            .is_none_or(|only| only == Family::of(address));
-        let mut same = self.candidates.iter_mut();
-        if let Some(same) = same.find(|candidate| candidate.destination.address == address) {
-            let new = ports.iter().filter(|port| !same.ports.contains(port));
-            let new: Vec<u16> = new.copied().collect();
-            same.ports.extend(new);
-        } else if wanted && self.candidates.len() < self.config.max_attempts {
-            self.candidates.push(Candidate {
-                destination: Destination {
-                    address,
-                    source: source_for(address),
-                    known_rtt: known.map(|known| known.rtt),
-                },
-                ports: ports.into(),
-            });
+        if self.untried.is_empty() || !self.report.attempts.is_empty() {
+            self.hold_until = None;
+            return;
         }
+        let v4_first = self.known.is_some_and(|known| known.family() == Family::V4);
+        let wait = self.services.is_some()
+            || self.plan.awaits_best()
+            || (!v4_first && self.plan.awaits_better());
+        let grace = *self.grace.get_or_insert(now + self.config.resolution_delay);
+        self.hold_until = (wait && grace > now).then_some(grace);
     }
 
-    /// Puts what was not tried in order: RFC 6724, then families in turn.
+    /// Puts what was not tried in order.
     ///
     /// RFC 8305, 3 and 4: addresses that come later join the list; the turn goes
     /// to the family that was not tried last.
     fn sort(&mut self) {
-        let tried = |address: &SocketAddr| {
-            let mut attempts = self.report.attempts.iter();
-            attempts.any(|attempt| attempt.address == *address)
-        };
-        let mut targets: Vec<(Destination, Vec<SocketAddr>)> = Vec::new();
-        for candidate in &self.candidates {
-            let ip = candidate.destination.address;
-            let sockets = candidate
-                .ports
-                .iter()
-                .map(|port| SocketAddr::new(ip, *port));
-            let left: Vec<SocketAddr> = sockets.filter(|address| !tried(address)).collect();
-            if !left.is_empty() {
-                targets.push((candidate.destination, left));
-            }
-        }
-        let mut order: Vec<Destination> = targets.iter().map(|(target, _)| *target).collect();
-        let last = self.report.attempts.last();
-        let (first, count) = match last {
+        let attempts = &self.report.attempts;
+        let tried = |address| attempts.iter().any(|attempt| attempt.address == address);
+        let (first, count) = match attempts.last() {
             Some(last) => (Some(Family::of(last.address.ip()).other()), 1),
             None => (
                 self.known.map(|known| known.family()),
                 self.config.first_family_count,
             ),
         };
-        select::order(&mut order, first, count);
-        self.untried.clear();
-        for destination in order {
-            let found = targets.iter().find(|(target, _)| *target == destination);
-            self.untried
-                .extend(found.into_iter().flat_map(|(_, left)| left));
+        self.untried = self.plan.order(tried, first, count).into();
+    }
+
+    /// When the next attempt may begin; `None`: not before something else happens.
+    fn next_at(&self) -> Option<Instant> {
+        let next = self.untried.front().filter(|_| self.has_room())?;
+        let mut at = match self.running {
+            0 => self.report.started,
+            _ => self.next_attempt,
+        };
+        at = self.hold_until.map_or(at, |until| until.max(at));
+        // RFC 9460, 3: "If the client is SVCB-optional, and connecting using this
+        // list of endpoints has failed, the client now attempts to use non-SVCB
+        // connection modes." That is, not while any of them may still succeed;
+        // but lookups that are never answered must not end it all.
+        if next.via == Via::Host && self.plan.has_services() {
+            let mut attempts = self.report.attempts.iter();
+            if attempts.any(|attempt| is_running(attempt) && attempt.via != Via::Host) {
+                return None;
+            }
+            if self.plan.awaits_services() {
+                at = at.max(self.services_until);
+            }
         }
+        Some(at)
     }
 
     /// Whether another attempt may be made at all.
@@ -435,18 +364,15 @@ impl Machine {
         if self.hold_until.is_some_and(|until| until <= now) {
             self.hold_until = None;
         }
-        let held = self.hold_until.is_some();
-        let free = self.running == 0 || self.next_attempt <= now;
-        if !held
-            && free
-            && self.has_room()
-            && let Some(address) = self.untried.pop_front()
+        if self.next_at().is_some_and(|at| at <= now)
+            && let Some(candidate) = self.untried.pop_front()
         {
-            self.begin(now, address);
+            self.begin(now, candidate);
         }
         let exhausted =
             self.untried.is_empty() || self.report.attempts.len() >= self.config.max_attempts;
-        if self.running == 0 && exhausted && !self.awaited.contains(&true) {
+        let awaited = self.services.is_some() || self.plan.awaits_any();
+        if self.running == 0 && exhausted && !awaited {
             let decision = if self.report.attempts.is_empty() {
                 Decision::NoAddress(self.dns_error)
             } else {
@@ -456,10 +382,12 @@ impl Machine {
         }
     }
 
-    fn begin(&mut self, now: Instant, address: SocketAddr) {
+    fn begin(&mut self, now: Instant, candidate: Candidate) {
+        let Candidate { address, via } = candidate;
         let attempt = AttemptId(self.report.attempts.len());
         self.report.attempts.push(Attempt {
             address,
+            via,
             started: now,
             ended: now,
             outcome: Outcome::Running,

@@ -7,9 +7,9 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use pollwire_core::{Error, Instant};
-use pollwire_dns::DnsError;
+use pollwire_dns::{DnsError, RecordType};
 
-use crate::Family;
+use crate::Via;
 
 /// What it took to connect, or to fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,14 +26,17 @@ pub struct Report {
     pub attempts: Vec<Attempt>,
 }
 
-/// What the lookup of one family gave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What one lookup gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lookup {
-    /// Which addresses were asked for.
-    pub family: Family,
+    /// The name that was asked for: the host, or one that its HTTPS records lead
+    /// to.
+    pub name: String,
+    /// What was asked for: A, AAAA or HTTPS records.
+    pub record: RecordType,
     /// When the answer came.
     pub at: Instant,
-    /// How many addresses it held.
+    /// How many addresses or services it held.
     pub result: Result<usize, DnsError>,
 }
 
@@ -42,6 +45,8 @@ pub struct Lookup {
 pub struct Attempt {
     /// Where to.
     pub address: SocketAddr,
+    /// What led there.
+    pub via: Via,
     /// When it began.
     pub started: Instant,
     /// When it ended; equal to `started` while it goes on.
@@ -124,16 +129,32 @@ impl Report {
         use alloc::format;
         let mut events = Vec::new();
         for lookup in &self.lookups {
+            let own = lookup.name.trim_end_matches('.') == self.host.trim_end_matches('.');
+            let of = if own {
+                String::new()
+            } else {
+                format!(" of {}", lookup.name)
+            };
+            let record = lookup.record;
+            let kind = match record {
+                RecordType::HTTPS => ["service", "services"],
+                _ => ["address", "addresses"],
+            };
             let what = match lookup.result {
-                Ok(1) => format!("{}: 1 address", lookup.family.record()),
-                Ok(count) => format!("{}: {count} addresses", lookup.family.record()),
-                Err(error) => format!("{}: {error}", lookup.family.record()),
+                Ok(1) => format!("{record}{of}: 1 {}", kind[0]),
+                Ok(count) => format!("{record}{of}: {count} {}", kind[1]),
+                Err(error) => format!("{record}{of}: {error}"),
             };
             events.push((lookup.at, what));
         }
         for attempt in &self.attempts {
             let address = attempt.address;
-            events.push((attempt.started, format!("connecting to {address}")));
+            let via = match attempt.via {
+                Via::Host => String::new(),
+                Via::Service(priority) => format!(", service of priority {priority}"),
+                Via::Alias => ", by an alias".into(),
+            };
+            events.push((attempt.started, format!("connecting to {address}{via}")));
             let what = match &attempt.outcome {
                 Outcome::Running => continue,
                 Outcome::Connected => format!("connected to {address}"),

@@ -21,6 +21,14 @@ const NAMES: &str = r#"
     local-data: "slow.example. A 10.0.0.9"
     local-data: "slow.example. A 10.0.0.1"
     local-data: "www.example. AAAA 2001:db8::1"
+    local-data: "svc.example. HTTPS 1 pool.example. alpn=h2 port=8443 ipv4hint=10.0.0.1"
+    local-data: "svc.example. HTTPS 2 . alpn=h2"
+    local-data: "svc.example. A 10.0.0.9"
+    local-data: "pool.example. A 10.0.0.1"
+    local-data: "apex.example. HTTPS 0 svc.example."
+    local-data: "other-only.example. HTTPS 1 . alpn=h3 no-default-alpn port=8444"
+    local-data: "other-only.example. A 10.0.0.1"
+    local-data: "_8443._https.www.example. HTTPS 1 www.example. port=443"
 "#;
 
 /// nginx, and what it serves.
@@ -53,7 +61,7 @@ fn nginx(certificate: &Certificate) -> Result<Pages, Skip> {
            client_body_temp_path {root}/a; proxy_temp_path {root}/b; fastcgi_temp_path {root}/c;
            uwsgi_temp_path {root}/d; scgi_temp_path {root}/e;
            server {{
-             listen 10.0.0.1:80; listen 10.0.0.1:443 ssl;
+             listen 10.0.0.1:80; listen 10.0.0.1:443 ssl; listen 10.0.0.1:8443 ssl;
              ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate {chain}; ssl_certificate_key {key};
              root {root};
            }}
@@ -172,6 +180,34 @@ fn who_is_believed() {
                 let url = format!("https://{name}/page");
                 let (found, text) = fetch(&host, &[whom, &url]);
                 assert_eq!(found, Some(code), "{host} {whom} {name}: {text}");
+            }
+        }
+        Ok(())
+    });
+}
+
+/// RFC 9460: HTTPS records as unbound tells of them.
+#[test]
+fn https_records_lead_to_the_page() {
+    isolated("fetch::https_records_lead_to_the_page", || {
+        let certificate = Certificate::new()?;
+        let _names = unbound(NAMES)?;
+        let _pages = nginx(&certificate)?;
+        for host in Host::all() {
+            for (url, winner, via) in [
+                // The host's own address is dead: its service is elsewhere.
+                ("https://svc.example/page", "10.0.0.1:8443", "service"),
+                ("https://apex.example/page", "10.0.0.1:8443", "service"),
+                // HTTP/3 is not spoken here.
+                ("https://other-only.example/page", "10.0.0.1:443", "host"),
+                ("https://www.example:8443/page", "10.0.0.1:443", "service"),
+            ] {
+                let (code, text) = fetch(&host, &["--json", "--insecure", url]);
+                assert_eq!(code, Some(0), "{host} {url}: {text}");
+                let winner = format!("\"winner\":\"{winner}\"");
+                assert!(text.contains(&winner), "{host} {url}: {text}");
+                let attempts = format!("\"via\":\"{via}\"");
+                assert!(text.contains(&attempts), "{host} {url}: {text}");
             }
         }
         Ok(())

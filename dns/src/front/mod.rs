@@ -7,7 +7,11 @@ use core::net::IpAddr;
 use hickory_proto::rr::{Name, RecordType};
 use pollwire_core::{Net, Random};
 
-use crate::{Answer, Config, Counters, DnsError, Machine, Nameserver, candidates};
+use crate::service::{Binding, binding};
+use crate::special::literal;
+use crate::{
+    Answer, Config, Counters, DnsError, Machine, Nameserver, Service, Services, candidates,
+};
 
 mod driver;
 mod ip;
@@ -149,6 +153,78 @@ impl<'n> Resolver<'n> {
             .await
     }
 
+    /// Where the service `name` is to be had: its SVCB or HTTPS records
+    /// (`record_type`), those of its aliases followed (RFC 9460, 3). Ways of equal
+    /// priority come in random order (2.4.1).
+    ///
+    /// # Errors
+    /// [`DnsError`]: why there are none. [`DnsError::NoRecords`], too, when the
+    /// records say that there is no such service; [`DnsError::BadAnswer`] when
+    /// they contradict themselves.
+    pub async fn services(
+        &self,
+        name: &Name,
+        record_type: RecordType,
+    ) -> Result<Services, DnsError> {
+        let mut services = Services {
+            owner: name.clone(),
+            aliased: false,
+            list: Vec::new(),
+        };
+        for _ in 0..=SERVICE_ALIASES {
+            let answer = self.lookup_name(&services.owner, record_type).await;
+            match answer.as_ref().map(binding) {
+                Ok(Ok(Binding::Alias(target))) => {
+                    services.owner = target;
+                    services.aliased = true;
+                }
+                Ok(Ok(Binding::Services(list))) => {
+                    if let Ok(answer) = &answer {
+                        services.owner = answer.canonical_name().clone();
+                    }
+                    services.list = list;
+                    self.shuffle(&mut services.list);
+                    return Ok(services);
+                }
+                // The alias itself is known, and its addresses may serve.
+                Err(DnsError::NoRecords) if services.aliased => return Ok(services),
+                Ok(Err(error)) | Err(&error) => return Err(error),
+            }
+        }
+        Err(DnsError::AliasLoop)
+    }
+
+    /// The name whose HTTPS records are about `host` at `port`; `None` when there
+    /// can be none, `host` being an address.
+    ///
+    /// RFC 9460, 9.1: `_PORT._https.` comes before the name, unless the port is
+    /// 443. Of a search list only the first name is meant.
+    #[must_use]
+    pub fn https_name(&self, host: &str, port: u16) -> Option<Name> {
+        if literal(host).is_some() {
+            return None;
+        }
+        let name = self.candidates(host).ok()?.into_iter().next()?;
+        if port == 443 {
+            return Some(name);
+        }
+        let name = name.prepend_label("_https").ok()?;
+        name.prepend_label(alloc::format!("_{port}")).ok()
+    }
+
+    /// Puts those of equal priority into random order.
+    fn shuffle(&self, list: &mut [Service]) {
+        let net = self.net();
+        for group in list.chunk_by_mut(|one, next| one.priority == next.priority) {
+            for end in (1..group.len()).rev() {
+                let mut bytes = [0; 8];
+                net.random(&mut bytes);
+                let any = u64::from_le_bytes(bytes) % (end as u64 + 1);
+                group.swap(end, usize::try_from(any).unwrap_or(end));
+            }
+        }
+    }
+
     /// All addresses of `host`: a literal, or a name of which A and AAAA records
     /// are asked for at once.
     ///
@@ -172,6 +248,10 @@ impl<'n> Resolver<'n> {
         IpStream::new(self.clone(), host)
     }
 }
+
+/// Aliases of services followed at most. RFC 9460, 3: clients "MUST impose a
+/// limit on the total number of SVCB aliases they will follow".
+const SERVICE_ALIASES: usize = 8;
 
 /// A generator seeded from the stack's own.
 fn random(net: Net<'_>) -> Random {

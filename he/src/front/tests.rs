@@ -8,7 +8,7 @@ use std::vec::Vec;
 use pollwire_core::{
     ConnError, Error, Instant, JoinHandle, NetCell, Runtime, Stack, TcpListener, UdpSocket,
 };
-use pollwire_dns::Config as DnsConfig;
+use pollwire_dns::{Config as DnsConfig, DnsError};
 use pollwire_rings::memory::{MemoryDevice, Wire, pair};
 use pollwire_rings::{Caps, NetDevice};
 
@@ -77,8 +77,15 @@ impl<'n> World<'n> {
     }
 }
 
-/// Answers every A question with 10.0.0.9 and 10.0.0.2, in this order, and every
-/// AAAA question `late` afterwards with nothing; listens on port 80.
+/// An HTTPS record: priority 1, the name itself, port 8443, the hint 10.0.0.2.
+const SERVICE: [u8; 29] = [
+    0xc0, 12, 0, 65, 0, 1, 0, 0, 0, 60, 0, 17, 0, 1, 0, 0, 3, 0, 2, 32, 251, 0, 4, 0, 4, 10, 0, 0,
+    2,
+];
+
+/// Answers every A question with 10.0.0.9 and 10.0.0.2, in this order, questions
+/// for HTTPS records with [`SERVICE`] if the name begins with `s`, and all others
+/// `late` afterwards with nothing; listens on the ports 80 and 8443.
 fn serve(net: Net<'_>, late: Duration) {
     let socket = UdpSocket::bind(net, ([10, 0, 0, 2], 53).into()).expect("free");
     let socket = alloc::rc::Rc::new(socket);
@@ -88,7 +95,11 @@ fn serve(net: Net<'_>, late: Duration) {
             answer[2] |= 0x80;
             let end = answer.len() - 11;
             let is_a = answer[end - 3] == 1;
-            if is_a {
+            let is_service = answer[end - 3] == 65 && answer[13].eq_ignore_ascii_case(&b's');
+            if is_service {
+                answer[7] = 1;
+                answer.splice(end..end, SERVICE);
+            } else if is_a {
                 answer[7] = 2;
                 for last in [2, 9] {
                     let record = [0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 10, 0, 0, last];
@@ -97,7 +108,7 @@ fn serve(net: Net<'_>, late: Duration) {
             }
             let socket = socket.clone();
             net.spawn(async move {
-                if !is_a {
+                if !is_a && !is_service {
                     net.sleep(late).await;
                 }
                 let _ = socket.send_to(&answer, from).await;
@@ -106,16 +117,18 @@ fn serve(net: Net<'_>, late: Duration) {
         }
     })
     .detach();
-    let listener = TcpListener::bind(net, ([10, 0, 0, 2], 80).into()).expect("free");
-    net.spawn(async move {
-        while let Ok(flow) = listener.accept().await {
-            net.spawn(async move {
-                let _ = flow.close().await;
-            })
-            .detach();
-        }
-    })
-    .detach();
+    for port in [80, 8443] {
+        let listener = TcpListener::bind(net, ([10, 0, 0, 2], port).into()).expect("free");
+        net.spawn(async move {
+            while let Ok(flow) = listener.accept().await {
+                net.spawn(async move {
+                    let _ = flow.close().await;
+                })
+                .detach();
+            }
+        })
+        .detach();
+    }
 }
 
 fn eyes(net: Net<'_>) -> HappyEyeballs<'_> {
@@ -303,5 +316,65 @@ fn a_dropped_race_leaves_nothing() {
         assert!(net.timeout(Duration::from_millis(100), race).await.is_err());
     });
     world.finish(done);
+    world.check_empty();
+}
+
+#[test]
+fn an_https_record_tells_port_and_address() {
+    let (a, b, left, right) = cells();
+    let cells = (a, b);
+    let mut world = World::new(&cells, left, right);
+    serve(world.there.net(), Duration::from_millis(700));
+    let net = world.here.net();
+    let done = net.spawn(async move {
+        let eyes = eyes(net);
+        let open = |address: SocketAddr| async move {
+            let flow = TcpFlow::connect(net, address).await;
+            flow.map(|_| ()).map_err(Cause::Net)
+        };
+        let race = async |host, alpn: &[&[u8]]| {
+            let connected = eyes.race_https(host, 443, alpn, open).await;
+            connected.map(|connected| connected.report)
+        };
+        let ours = race("svc.example", &[]).await.expect("connects");
+        let none = race("www.example", &[b"h2"])
+            .await
+            .expect_err("no port 443");
+        [ours, none.report]
+    });
+    let [ours, none] = world.finish(done);
+    // AAAA records are late: after 50 ms it goes on without them.
+    assert!(
+        ours.elapsed() < Duration::from_millis(51) + Duration::from_millis(250),
+        "{ours}"
+    );
+    let winner = ours.winner().expect("one");
+    assert_eq!(winner.via, crate::Via::Service(1));
+    assert_eq!(winner.address, ([10, 0, 0, 2], 8443).into());
+    let text = ours.to_string();
+    assert!(text.contains("HTTPS: 1 service\n"), "{text}");
+    assert!(none.to_string().contains("HTTPS: no records"), "{none}");
+    world.check_empty();
+}
+
+#[test]
+fn an_address_has_no_https_records() {
+    let (a, b, left, right) = cells();
+    let cells = (a, b);
+    let mut world = World::new(&cells, left, right);
+    serve(world.there.net(), Duration::ZERO);
+    let net = world.here.net();
+    let done = net.spawn(async move {
+        let eyes = eyes(net);
+        let open = |address: SocketAddr| async move {
+            let flow = TcpFlow::connect(net, address).await;
+            flow.map(|_| ()).map_err(Cause::Net)
+        };
+        let connected = eyes.race_https("10.0.0.2", 8443, &[], open).await;
+        connected.expect("connects").report
+    });
+    let report = world.finish(done);
+    assert!(report.elapsed() < Duration::from_millis(5), "{report}");
+    assert_eq!(report.lookups.len(), 2, "{report}");
     world.check_empty();
 }

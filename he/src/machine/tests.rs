@@ -34,6 +34,7 @@ struct Bench {
     now: Instant,
     begun: Vec<(AttemptId, String, Duration)>,
     closed: Vec<AttemptId>,
+    targets: Vec<(Target, String)>,
 }
 
 impl Bench {
@@ -44,6 +45,7 @@ impl Bench {
             now,
             begun: Vec::new(),
             closed: Vec::new(),
+            targets: Vec::new(),
         }
     }
 
@@ -59,6 +61,7 @@ impl Bench {
                     self.begun.push((attempt, address.to_string(), elapsed));
                 }
                 Output::Close(attempt) => self.closed.push(attempt),
+                Output::Resolve { target, name } => self.targets.push((target, name)),
             }
         }
     }
@@ -66,20 +69,20 @@ impl Bench {
     fn v6(&mut self, list: &[&str]) {
         let list = ips(list);
         self.machine
-            .on_addresses(self.now, Family::V6, Ok(&list), source);
+            .on_addresses(self.now, Target::HOST, Family::V6, Ok(&list), source);
         self.drain();
     }
 
     fn v4(&mut self, list: &[&str]) {
         let list = ips(list);
         self.machine
-            .on_addresses(self.now, Family::V4, Ok(&list), source);
+            .on_addresses(self.now, Target::HOST, Family::V4, Ok(&list), source);
         self.drain();
     }
 
     fn no(&mut self, family: Family, error: DnsError) {
         self.machine
-            .on_addresses(self.now, family, Err(error), source);
+            .on_addresses(self.now, Target::HOST, family, Err(error), source);
         self.drain();
     }
 
@@ -457,6 +460,7 @@ fn a_list_of_addresses_needs_no_lookups() {
         now,
         begun: vec![],
         closed: vec![],
+        targets: vec![],
     };
     bench.drain();
     for index in 0..3 {
@@ -569,3 +573,5 @@ mod any {
         }
     }
 }
+
+mod services;

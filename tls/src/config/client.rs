@@ -39,6 +39,11 @@ impl ClientConfig {
             key_log: None,
         }
     }
+
+    /// The application protocols that it offers, best first.
+    pub fn alpn(&self) -> impl Iterator<Item = &[u8]> {
+        self.inner.alpn_protocols.iter().map(Vec::as_slice)
+    }
 }
 
 enum Trust {

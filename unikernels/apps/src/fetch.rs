@@ -59,6 +59,8 @@ pub const PROGRAM: Program = Program {
     options: &[Network::OPTIONS, OPTIONS, Resolving::OPTIONS],
 };
 
+/// What it speaks over TLS (RFC 7301, 6).
+const PROTOCOL: &[u8] = b"http/1.1";
 /// The exit code when nothing came.
 const FAILED: u8 = 1;
 /// The exit code when the server refuses.
@@ -323,7 +325,13 @@ async fn connect<'n>(
         family: request.family,
         ..Config::DEFAULT
     });
-    match eyes.race(&host, &[request.port()], open).await {
+    let raced = if request.is_https() {
+        eyes.race_https(&host, request.port(), &[PROTOCOL], open)
+            .await
+    } else {
+        eyes.race(&host, &[request.port()], open).await
+    };
+    match raced {
         Ok(connected) => {
             let won = connected.report.winner().map(|won| won.address);
             let opened = tcp_opened.borrow();
@@ -341,7 +349,7 @@ async fn connect<'n>(
 }
 
 fn client(trust: &Trust, clock: WallClock) -> Result<ClientConfig, TlsError> {
-    let builder = ClientConfig::builder(clock).alpn(&[b"http/1.1"]);
+    let builder = ClientConfig::builder(clock).alpn(&[PROTOCOL]);
     match trust {
         Trust::Mozilla => builder.roots(Roots::mozilla()),
         Trust::Anybody | Trust::Pin(Authenticator::Anybody) => builder.dangerous_trust_anybody(),

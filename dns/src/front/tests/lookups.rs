@@ -1,5 +1,6 @@
 //! Lookups through the stack.
 
+use alloc::borrow::ToOwned;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::net::IpAddr;
@@ -277,5 +278,46 @@ fn a_listener_that_never_answers_is_given_up() {
     });
     assert_eq!(world.finish(done), (Some(DnsError::TimedOut), 10));
     drop(listener);
+    world.check_empty();
+}
+
+#[test]
+fn rfc9460_3_aliases_of_services_are_followed_to_an_end() {
+    let (here, there, left, right) = cells();
+    let mut world = World::new(&here, &there, left, right);
+    let (net, far) = world.nets();
+    serve(far);
+    let done = net.spawn(async move {
+        let resolver = Resolver::new(net, config(&["10.0.0.2"]));
+        let ask = async |host: &str| resolver.services(&name(host), RecordType::HTTPS).await;
+        let direct = ask("svc.example.").await?;
+        assert_eq!((direct.aliased, direct.list.len()), (false, 9));
+        let aliased = ask("apex.example.").await?;
+        assert_eq!((aliased.aliased, &aliased.owner), (true, &direct.owner));
+        // RFC 9460, 2.4.1: those of equal priority are shuffled, no others.
+        let order = |services: &crate::Services| -> alloc::string::String {
+            let targets = services
+                .list
+                .iter()
+                .map(|service| service.target.to_ascii());
+            targets.map(|target| target[..1].to_owned()).collect()
+        };
+        assert_eq!(order(&direct).find('s'), Some(8));
+        let mut orders = alloc::collections::BTreeSet::new();
+        for _ in 0..8 {
+            orders.insert(order(&ask("svc.example.").await?));
+        }
+        assert!(orders.len() > 4, "{orders:?}");
+        // An alias to a name with addresses only.
+        let plain = ask("plain.example.").await?;
+        assert_eq!((plain.aliased, plain.list.len()), (true, 0));
+        assert_eq!(plain.owner, name("www.example."));
+        let none = ask("www.example.").await;
+        assert_eq!(none, Err(DnsError::NoRecords));
+        assert_eq!(ask("gone.example.").await, Err(DnsError::NoRecords));
+        assert_eq!(ask("round.example.").await, Err(DnsError::AliasLoop));
+        Ok::<_, DnsError>(())
+    });
+    assert_eq!(world.finish(done), Ok(()));
     world.check_empty();
 }

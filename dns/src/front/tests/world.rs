@@ -8,7 +8,7 @@ use core::net::{Ipv4Addr, SocketAddr};
 use core::time::Duration;
 
 use hickory_proto::op::{Message, MessageType, ResponseCode};
-use hickory_proto::rr::rdata::{A, AAAA, CNAME, PTR, SOA, TXT};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, HTTPS, PTR, SOA, SVCB, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use pollwire_core::{
     Config as StackConfig, Error, Instant, JoinHandle, Net, NetCell, Runtime, Stack, TcpFlow,
@@ -172,6 +172,8 @@ pub(super) fn answer(query: &[u8], log: &Log, tcp: bool) -> Option<Vec<u8>> {
     let label = asked.split('.').next().unwrap_or_default();
     let own = |data| Record::from_rdata(question.name.clone(), 60, data);
     let v4 = |last| RData::A(A::new(198, 51, 100, last));
+    let https =
+        |priority, target: &str| RData::HTTPS(HTTPS(SVCB::new(priority, name(target), Vec::new())));
     match (label, question.query_type) {
         ("silent", _) => return None,
         ("fail", _) => message.metadata.response_code = ResponseCode::ServFail,
@@ -190,6 +192,25 @@ pub(super) fn answer(query: &[u8], log: &Log, tcp: bool) -> Option<Vec<u8>> {
         }
         ("alias", RecordType::A) => {
             message.add_answer(own(RData::CNAME(CNAME(name("www.example.")))));
+        }
+        ("apex", RecordType::HTTPS) => {
+            message.add_answer(own(https(0, "svc.example.")));
+        }
+        ("svc", RecordType::HTTPS) => {
+            message.add_answer(own(https(2, ".")));
+            message.add_answers((b'a'..=b'h').map(|letter| {
+                let target = alloc::format!("{}.example.", char::from(letter));
+                own(https(1, &target))
+            }));
+        }
+        ("plain", RecordType::HTTPS) => {
+            message.add_answer(own(https(0, "www.example.")));
+        }
+        ("gone", RecordType::HTTPS) => {
+            message.add_answer(own(https(0, ".")));
+        }
+        ("round", RecordType::HTTPS) => {
+            message.add_answer(own(https(0, "round.example.")));
         }
         ("7", RecordType::PTR) => {
             message.add_answer(own(RData::PTR(PTR(name("www.example.")))));

@@ -5,7 +5,7 @@ use alloc::string::String;
 use core::time::Duration;
 
 use pollwire_core::{Instant, Net};
-use pollwire_he::{Outcome, Report};
+use pollwire_he::{Outcome, Report, Via};
 use pollwire_tls::{ConnectionInfo, Fingerprint};
 
 use super::{Failure, Progress, Request, hex};
@@ -82,13 +82,18 @@ fn micros(from: Instant, at: Instant) -> u128 {
     at.since(from).as_micros()
 }
 
+fn number(value: Option<u16>) -> String {
+    value.map_or_else(|| "null".into(), |value| format!("{value}"))
+}
+
 fn race_json(report: &Report) -> (String, String) {
     let since = |at| micros(report.started, at);
     let lookups = report.lookups.iter().map(|lookup| {
         Json::object()
-            .text("type", lookup.family.record())
+            .text("name", &lookup.name)
+            .text("type", lookup.record)
             .raw("at_us", since(lookup.at))
-            .raw("addresses", lookup.result.unwrap_or(0))
+            .raw("found", lookup.result.unwrap_or(0))
             .maybe("error", lookup.result.err())
             .finish()
     });
@@ -97,8 +102,15 @@ fn race_json(report: &Report) -> (String, String) {
             Outcome::Failed(cause) => Some(cause),
             _ => None,
         };
+        let (via, priority) = match attempt.via {
+            Via::Host => ("host", None),
+            Via::Service(priority) => ("service", Some(priority)),
+            Via::Alias => ("alias", None),
+        };
         Json::object()
             .text("address", attempt.address)
+            .text("via", via)
+            .raw("priority", number(priority))
             .raw("start_us", since(attempt.started))
             .raw("end_us", since(attempt.ended))
             .text("outcome", attempt.outcome.name())
