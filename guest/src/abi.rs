@@ -1,16 +1,16 @@
-//! The ELF notes that make a program a Solo5 image, and what they say.
+//! What a guest can run on.
 
 use core::fmt;
 
-use pollwire_rings::solo5::manifest::NOTE_NAME;
-
-/// Which tender runs the image.
+/// What runs the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Abi {
-    /// A virtual machine.
+    /// Solo5, as a virtual machine.
     Hvt,
-    /// A process under a system-call filter.
+    /// Solo5, as a process under a system-call filter.
     Spt,
+    /// Unikraft, linked into the image.
+    Unikraft,
 }
 
 impl fmt::Display for Abi {
@@ -18,71 +18,7 @@ impl fmt::Display for Abi {
         f.write_str(match self {
             Self::Hvt => "hvt",
             Self::Spt => "spt",
+            Self::Unikraft => "unikraft",
         })
     }
 }
-
-impl Abi {
-    /// The ABI that this image was made for.
-    pub(crate) fn of_image() -> Self {
-        // SAFETY: a plain read of a static. Volatile, since the tool that makes
-        // images rewrites the word after linking.
-        match unsafe { (&raw const ABI_NOTE.target).read_volatile() } {
-            HVT => Self::Hvt,
-            _ => Self::Spt,
-        }
-    }
-}
-
-const HVT: u32 = 1;
-const SPT: u32 = 2;
-
-/// "ABI1": `elf_abi.h`.
-#[repr(C)]
-struct AbiNote {
-    name_size: u32,
-    desc_size: u32,
-    note_type: u32,
-    name: [u8; 8],
-    target: u32,
-    version: u32,
-    reserved: [u32; 2],
-}
-
-#[used]
-#[unsafe(link_section = ".note.solo5.abi")]
-static ABI_NOTE: AbiNote = AbiNote {
-    name_size: 6,
-    desc_size: 16,
-    note_type: 0x3149_4241,
-    name: NOTE_NAME,
-    target: SPT,
-    version: 2,
-    reserved: [0; 2],
-};
-
-/// Tells OpenBSD's loader that the image is its own, so that it heeds the
-/// interpreter below. `elf_abi.h` asks for it in every image.
-#[repr(C)]
-struct OpenBsdNote {
-    name_size: u32,
-    desc_size: u32,
-    note_type: u32,
-    name: [u8; 8],
-    data: u32,
-}
-
-#[used]
-#[unsafe(link_section = ".note.solo5.not_openbsd")]
-static OPENBSD_NOTE: OpenBsdNote = OpenBsdNote {
-    name_size: 8,
-    desc_size: 4,
-    note_type: 1,
-    name: *b"OpenBSD\0",
-    data: 0,
-};
-
-/// An interpreter that cannot exist: no host kernel must run an image.
-#[used]
-#[unsafe(link_section = ".interp")]
-static INTERPRETER: [u8; 24] = *b"/nonexistent/solo5/\0\0\0\0\0";

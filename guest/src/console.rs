@@ -4,9 +4,8 @@ use core::fmt::{self, Write};
 
 use log::{LevelFilter, Log, Metadata, Record};
 use pollwire_rings::Clock;
-use pollwire_rings::solo5::{Hvt, Spt};
 
-use crate::{Abi, GuestClock};
+use crate::{GuestClock, platform};
 
 const BUFFER: usize = 512;
 
@@ -31,7 +30,7 @@ impl Console {
     fn flush(&mut self) {
         let text = self.buffer.get(..self.len).unwrap_or_default();
         if !text.is_empty() {
-            write(text);
+            platform::write(text);
         }
         self.len = 0;
     }
@@ -61,15 +60,6 @@ impl Write for Console {
 impl Drop for Console {
     fn drop(&mut self) {
         self.flush();
-    }
-}
-
-fn write(text: &[u8]) {
-    match Abi::of_image() {
-        // SAFETY: the image's note says which guest this is.
-        Abi::Hvt => unsafe { Hvt::new() }.puts(text),
-        // SAFETY: as above.
-        Abi::Spt => unsafe { Spt::new() }.puts(text),
     }
 }
 

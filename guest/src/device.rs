@@ -1,74 +1,25 @@
-//! The network devices that a tender can attach.
+//! Why a network device cannot be had.
 
 use core::fmt;
-use core::time::Duration;
-
-use pollwire_rings::solo5::{HvtDevice, Solo5Stats, SptDevice};
-use pollwire_rings::{Caps, FramePool, NetDevice, RxBurst, TxBurst};
 
 /// Why there is no such device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceError {
-    /// The program's manifest declares no network device of that name.
+    /// The program declares no network device of that name, or the machine has
+    /// not so many.
     NotAttached,
+    /// The device is there but does not start (Unikraft): what failed, and the
+    /// driver's error number, negative.
+    Refused(&'static str, i32),
 }
 
 impl fmt::Display for DeviceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotAttached => f.write_str("no network device of that name is declared"),
+            Self::Refused(what, error) => write!(f, "the network device: {what} ({error})"),
         }
     }
 }
 
 impl core::error::Error for DeviceError {}
-
-/// A network device of either tender.
-#[derive(Debug)]
-pub enum GuestDevice {
-    /// Under hvt.
-    Hvt(HvtDevice),
-    /// Under spt.
-    Spt(SptDevice),
-}
-
-impl GuestDevice {
-    /// What happened on it since boot.
-    #[must_use]
-    pub fn stats(&self) -> Solo5Stats {
-        match self {
-            Self::Hvt(device) => device.stats(),
-            Self::Spt(device) => device.stats(),
-        }
-    }
-}
-
-impl NetDevice for GuestDevice {
-    fn caps(&self) -> Caps {
-        match self {
-            Self::Hvt(device) => device.caps(),
-            Self::Spt(device) => device.caps(),
-        }
-    }
-
-    fn rx_burst(&mut self, pool: &FramePool, out: &mut RxBurst) -> usize {
-        match self {
-            Self::Hvt(device) => device.rx_burst(pool, out),
-            Self::Spt(device) => device.rx_burst(pool, out),
-        }
-    }
-
-    fn tx_burst(&mut self, burst: &mut TxBurst) -> usize {
-        match self {
-            Self::Hvt(device) => device.tx_burst(burst),
-            Self::Spt(device) => device.tx_burst(burst),
-        }
-    }
-
-    fn wait(&mut self, timeout: Option<Duration>) {
-        match self {
-            Self::Hvt(device) => device.wait(timeout),
-            Self::Spt(device) => device.wait(timeout),
-        }
-    }
-}

@@ -2,11 +2,9 @@
 
 use core::fmt::Debug;
 
-use pollwire_rings::solo5::{Hvt, Spt};
+use crate::platform;
 
-use crate::Abi;
-
-/// What the tender exits with.
+/// What the tender exits with, or the virtual machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExitCode(u8);
 
@@ -19,7 +17,8 @@ impl ExitCode {
     pub const USAGE: Self = Self(64);
     /// The program panicked.
     pub const PANIC: Self = Self(101);
-    /// The CPU faulted (hvt; on spt the host ends the process with a signal).
+    /// The CPU faulted (hvt; on spt the host ends the process with a signal,
+    /// Unikraft reports faults itself).
     pub const FAULT: Self = Self(102);
     /// The machine lacks what a guest needs.
     pub const BOOT_REFUSED: Self = Self(103);
@@ -62,7 +61,7 @@ impl<T: Termination, E: Debug> Termination for Result<T, E> {
 }
 
 /// Ends the guest with an invalid instruction: on hvt the fault handler says
-/// where, on spt the tender.
+/// where, on spt the tender, on Unikraft its trap handler.
 pub fn trap() -> ! {
     // SAFETY: faults, and does nothing else.
     unsafe { core::arch::asm!("ud2", options(noreturn, nomem, nostack)) }
@@ -70,11 +69,11 @@ pub fn trap() -> ! {
 
 /// Ends the guest.
 pub(crate) fn exit(code: ExitCode) -> ! {
-    let status = i32::from(code.0);
-    match Abi::of_image() {
-        // SAFETY: the image's note says which guest this is.
-        Abi::Hvt => unsafe { Hvt::new() }.halt(status),
-        // SAFETY: as above.
-        Abi::Spt => unsafe { Spt::new() }.exit(status),
-    }
+    platform::exit(code.0)
+}
+
+/// Ends a guest whose machine lacks something.
+pub(crate) fn refuse(reason: &str) -> ! {
+    crate::println!("pollwire-guest: cannot boot: {reason}");
+    exit(ExitCode::BOOT_REFUSED)
 }

@@ -1,20 +1,15 @@
-//! The heap: everything from the end of the image to the end of memory.
+//! The heap: one block, which the platform finds.
 
 use core::alloc::{GlobalAlloc, Layout};
 
 use talc::TalcCell;
 use talc::source::Manual;
 
-/// Left free at the very end: the tenders refuse any I/O that touches the last
-/// byte of memory.
-const TAIL: usize = 4096;
-/// Less than this is no heap to speak of.
-const LEAST: usize = 64 * 1024;
-
 struct Heap(TalcCell<Manual>);
 
-// SAFETY: a guest has one thread, and nothing interrupts it: hvt delivers no
-// interrupts, spt no signals, and the fault handler does not allocate.
+// SAFETY: a guest has one thread, and nothing that interrupts it allocates: hvt
+// delivers no interrupts, spt no signals, Unikraft's interrupts run no Rust, and
+// fault handlers do not allocate.
 unsafe impl Sync for Heap {}
 
 // SAFETY: forwards to talc, which upholds the contract.
@@ -38,25 +33,15 @@ unsafe impl GlobalAlloc for Heap {
 #[global_allocator]
 static HEAP: Heap = Heap(TalcCell::new(Manual));
 
-unsafe extern "C" {
-    /// End of the image, from the linker script.
-    static mut _end: u8;
-}
+/// Less than this is no heap to speak of.
+pub(crate) const LEAST: usize = 64 * 1024;
 
-/// Gives all memory behind the image to the allocator and returns its size.
+/// Gives a block of memory to the allocator.
 ///
 /// # Safety
-/// Called once, with the true size of guest memory.
-pub(crate) unsafe fn claim_rest_of_memory(memory_size: u64) -> Result<usize, &'static str> {
-    let start = &raw mut _end;
-    let too_small = "memory ends before the image does: give it more with --mem=MB";
-    let end = usize::try_from(memory_size).map_err(|_| too_small)?;
-    let size = end
-        .checked_sub(start.addr() + TAIL)
-        .filter(|&size| size >= LEAST)
-        .ok_or(too_small)?;
-    // SAFETY: the range starts behind the image, ends before the end of memory,
-    // and nothing else uses it: the stack lies within the image.
+/// Called once, with memory that nothing else uses.
+pub(crate) unsafe fn claim(start: *mut u8, size: usize) -> Result<(), &'static str> {
+    // SAFETY: the caller's promise.
     unsafe { HEAP.0.claim(start, size) }.ok_or("the heap could not be set up")?;
-    Ok(size)
+    Ok(())
 }

@@ -40,52 +40,31 @@ extern crate alloc;
 
 mod abi;
 mod boot;
-mod clock;
 mod console;
 mod critical;
 mod device;
 mod entropy;
 mod exit;
-mod fault;
 mod heap;
 mod libc_entropy;
 mod memory;
 mod panic;
+#[cfg(not(feature = "unikraft"))]
+#[path = "solo5/mod.rs"]
+mod platform;
+#[cfg(feature = "unikraft")]
+#[path = "unikraft/mod.rs"]
+mod platform;
 
 pub use abi::Abi;
 pub use boot::Guest;
-pub use clock::GuestClock;
 pub use console::Console;
-pub use device::{DeviceError, GuestDevice};
+pub use device::DeviceError;
 pub use entropy::Random;
 pub use exit::{ExitCode, Termination, trap};
+pub use platform::{GuestClock, GuestDevice};
+#[cfg(not(feature = "unikraft"))]
 pub use pollwire_rings::solo5::manifest;
-
-/// Declares the program: its `main` function and the devices that it asks the
-/// tender for.
-///
-/// `main` takes a [`Guest`] and returns what [`Termination`] accepts. Device
-/// names have letters and digits only.
-///
-/// ```ignore
-/// pollwire_guest::entry!(main; net "service", net "management");
-/// ```
-#[macro_export]
-macro_rules! entry {
-    ($main:path $(; $(net $name:literal),+ $(,)?)?) => {
-        const _: () = {
-            use $crate::manifest::{Entry, Note};
-            const DEVICES: &[Entry] = &[$($(Entry::net($name)),+)?];
-            #[used]
-            #[unsafe(link_section = ".note.solo5.manifest")]
-            static MANIFEST: Note<{ DEVICES.len() }> = Note::new([$($(Entry::net($name)),+)?]);
-            #[unsafe(no_mangle)]
-            fn pollwire_guest_main(guest: $crate::Guest) -> $crate::ExitCode {
-                $crate::Termination::report($main(guest))
-            }
-        };
-    };
-}
 
 /// Prints a line on the console.
 #[macro_export]

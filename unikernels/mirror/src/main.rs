@@ -32,14 +32,10 @@ fn main(guest: Guest) -> Result<ExitCode, &'static str> {
     let pool = FramePool::from_static(&MEMORY).ok_or("the frames are taken")?;
     let device = guest.net("service", &pool).map_err(|_| "no device")?;
     let caps = device.caps();
-    let way = match &device {
-        GuestDevice::Hvt(device) if device.has_ring() => "ring",
-        GuestDevice::Hvt(_) => "hypercalls",
-        GuestDevice::Spt(_) => "system calls",
-    };
     println!(
-        "{} guest, {way}, MTU {}, {:02x?}",
+        "{} guest, {}, MTU {}, {:02x?}",
         guest.abi(),
+        device.way(),
         caps.mtu,
         caps.mac
     );

@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use pollwire_rings::solo5::Spt;
 use pollwire_rings::{Clock, Instant};
 
+use super::note;
 use crate::Abi;
 
 /// Nanoseconds per tick of the time-stamp counter, times 2^32 (hvt).
@@ -34,13 +35,13 @@ pub(crate) fn calibrate(hertz: u64) {
 
 impl GuestClock {
     pub(crate) fn new() -> Self {
-        let source = match Abi::of_image() {
+        let source = match note::abi() {
             Abi::Hvt => Source::Tsc {
                 scale: SCALE.load(Ordering::Relaxed),
                 origin: ORIGIN.load(Ordering::Relaxed),
             },
             // SAFETY: the image's note says that this is an spt guest.
-            Abi::Spt => Source::Host(unsafe { Spt::new() }),
+            _ => Source::Host(unsafe { Spt::new() }),
         };
         Self { source }
     }
