@@ -1,4 +1,5 @@
-//! Boots a Rust program as a Solo5 guest, without C.
+//! Boots a Rust program as a unikernel: a Solo5 guest, without C, or with the
+//! feature `unikraft` a Unikraft application.
 //!
 //! ```ignore
 //! #![no_std]
@@ -14,23 +15,26 @@
 //! }
 //! ```
 //!
-//! One image serves both tenders: it reads its own ABI note at boot, and
-//! `cargo xtask image NAME --abi spt|hvt` writes the note. What the crate gives
-//! the program:
+//! One image serves both tenders of Solo5: it reads its own ABI note at boot, and
+//! `cargo xtask image NAME --abi spt|hvt` writes the note. For Unikraft the same
+//! source becomes one relocatable object, which `unikraft/lib-pollwire` hands to
+//! Unikraft's build. What the crate gives the program:
 //!
-//! * a stack of 1 MiB right above read-only pages, so that an overflow faults
-//!   (link with `-Wl,--defsym=pollwire_stack_size=N` for another size);
-//! * a heap from the end of the image to the end of memory;
+//! * a stack of 1 MiB. Under Solo5 it lies right above read-only pages, so that an
+//!   overflow faults (link with `-Wl,--defsym=pollwire_stack_size=N` for another
+//!   size); Unikraft's has no guard, and its size is Unikraft's configuration;
+//! * a heap: under Solo5 from the end of the image to the end of memory, on
+//!   Unikraft a large block of Unikraft's own;
 //! * `log` output on the console, level `info` unless the boot argument
 //!   `--guest.log=LEVEL` says otherwise;
 //! * clocks, entropy, arguments, devices: see [`Guest`];
 //! * entropy for ring, which asks `getrandom` and so libc: the two functions of
 //!   libc that this takes are here, and give what the CPU gives;
-//! * on hvt, a handler that prints CPU faults.
+//! * on hvt, a handler that prints CPU faults (Unikraft has one).
 //!
 //! Boot arguments that begin with `--guest.` are for this crate and hidden from
 //! [`Guest::args`]: `--guest.log=off|error|warn|info|debug|trace`, and
-//! `--guest.avx`, which lets an hvt guest use AVX (spt guests always may).
+//! `--guest.avx`, which lets an hvt guest use AVX (others always may).
 //!
 //! Exit codes besides the program's own: [`ExitCode::PANIC`],
 //! [`ExitCode::FAULT`], [`ExitCode::BOOT_REFUSED`].
@@ -50,11 +54,14 @@ mod libc_entropy;
 mod memory;
 mod panic;
 #[cfg(not(feature = "unikraft"))]
-#[path = "solo5/mod.rs"]
-mod platform;
+mod solo5;
 #[cfg(feature = "unikraft")]
-#[path = "unikraft/mod.rs"]
-mod platform;
+mod unikraft;
+
+#[cfg(not(feature = "unikraft"))]
+use solo5 as platform;
+#[cfg(feature = "unikraft")]
+use unikraft as platform;
 
 pub use abi::Abi;
 pub use boot::Guest;

@@ -9,7 +9,7 @@ use pollwire_rings::solo5::{Hvt, HvtBootInfo, HvtDevice, Spt, SptBootInfo, SptDe
 
 use super::{GuestDevice, clock, fault, heap, note};
 use crate::boot::pollwire_guest_main;
-use crate::{Abi, DeviceError, ExitCode, Guest, exit};
+use crate::{Abi, DeviceError, Guest, exit};
 
 /// The tenders' limit, terminator included.
 const CMDLINE_SIZE: usize = 8192;

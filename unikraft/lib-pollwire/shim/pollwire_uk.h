@@ -9,7 +9,7 @@
  * twins are in `pollwire_rings::unikraft`.
  *
  *   netdev.c    network devices (over uknetdev)
- *   platform.c  clocks, entropy, console, memory, the end
+ *   platform.c  clocks, console, memory, the way in and the end
  *
  * Nothing here may be called from an interrupt handler, and nothing here calls
  * into Rust: Unikraft saves no SSE state when an interrupt comes, and Rust code
@@ -196,18 +196,24 @@ uint64_t pollwire_uk_monotonic(void);
 /* Nanoseconds since 1970-01-01 00:00 UTC, as far as the platform knows. */
 uint64_t pollwire_uk_wall(void);
 
-/* Fills `buffer` from RDSEED or RDRAND. 0, or -ENOTSUP without either. */
-int pollwire_uk_entropy(void *buffer, size_t len);
-
-/* Writes to the console. */
+/* Writes to the console, line feeds with carriage returns. */
 void pollwire_uk_console(const char *text, size_t len);
 
-/* Memory for the heap, and back; NULL when there is none. */
-void *pollwire_uk_alloc(size_t size, size_t align);
-void pollwire_uk_free(void *memory);
+/* Bytes of memory that the machine has. */
+uint64_t pollwire_uk_memory(void);
 
-/* Ends the machine. 0 is success. */
+/* A block for the heap, and its size in `size`: as large as can be had without
+ * taking more than half of what is free. NULL when there is none. It is the
+ * caller's for good. */
+void *pollwire_uk_heap(size_t *size);
+
+/* Ends the machine. QEMU with an isa-debug-exit device ends with the status
+ * 2 * code + 1; elsewhere 0 turns the machine off and anything else counts as a
+ * crash. */
 void pollwire_uk_exit(int code) __attribute__((noreturn));
+
+/* The way into Rust, called by platform.c's main with its arguments. */
+void pollwire_uk_main(int argc, char *argv[]) __attribute__((noreturn));
 
 #ifdef __cplusplus
 }
