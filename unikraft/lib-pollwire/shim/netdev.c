@@ -24,9 +24,6 @@
 #define QUEUE 0
 /* Room for the driver's own header in front of a packet. */
 #define TX_ROOM 64
-/* A refill that adds fewer buffers is put off while the driver has more than
- * these: each refill may cost a notification of the host, which is an exit. */
-#define REFILL_BATCH 16
 /* Most packets that one call of rx_take passes over for being unfit. */
 #define MOST_FAILURES 64
 /* How long sent pieces may stay with an idle device. */
@@ -71,6 +68,7 @@ struct pollwire_uk_dev {
 	struct uk_alloc *alloc;
 	uint16_t encap_tx;
 	uint16_t encap_rx;
+	int running;
 
 	/* Unused slots, and slots whose buffers wait for a place in the ring. */
 	struct rx_slot *rx_unused;
@@ -120,16 +118,20 @@ static void rx_unposted(struct uk_netbuf *netbuf)
 	rx_push_spare(dev, slot);
 }
 
-/* The driver asks for buffers: from within start and rx_take only. */
+/* The driver asks for buffers: from within start and rx_take only.
+ *
+ * Once it runs it gets one at a time. It tells the host of what it added as if
+ * that were one buffer: with event indices, a host that has run dry and waits
+ * for the first of several would never learn of any, and reception would stop
+ * for ever. A host that has not run dry asks for no notification, so that more
+ * of them cost nothing. */
 static uint16_t rx_refill(void *argp, struct uk_netbuf *pkts[], uint16_t count)
 {
 	struct pollwire_uk_dev *dev = argp;
 	uint16_t given = 0;
 
-	if (dev->stats.rx_spare < REFILL_BATCH &&
-	    dev->stats.rx_posted > REFILL_BATCH)
-		return 0;
-
+	if (dev->running)
+		count = MIN(count, 1);
 	while (given < count && dev->rx_spare) {
 		struct rx_slot *slot = rx_pop_spare(dev);
 		uint8_t *start = slot->buffer.data;
@@ -669,6 +671,7 @@ static int net_start(struct pollwire_uk_dev *dev)
 	rc = uk_netdev_rxq_configure(dev->netdev, QUEUE, 0, &conf);
 	if (rc < 0)
 		return rc;
+	dev->running = 1;
 	return uk_netdev_start(dev->netdev);
 }
 
