@@ -116,9 +116,9 @@ named! {
         /// Error messages received that concerned a socket.
         IcmpErrorsIn = "icmp-errors-in",
 
-        /// Messages from DHCP servers that were expected.
+        /// Messages from DHCP and DHCPv6 servers that were expected.
         DhcpIn = "dhcp-in",
-        /// Messages to DHCP servers.
+        /// Messages to DHCP and DHCPv6 servers.
         DhcpOut = "dhcp-out",
 
         /// Questions of routers about groups (RFC 3376).

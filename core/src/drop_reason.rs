@@ -173,9 +173,9 @@ crate::counters::named! {
         IgmpMalformed = "igmp-malformed",
         /// IGMP: no question; what other hosts tell is of no use here.
         IgmpIgnored = "igmp-ignored",
-        /// DHCP: no message, or one that lacks what it must have.
+        /// DHCP or DHCPv6: no message, or one that lacks what it must have.
         DhcpMalformed = "dhcp-malformed",
-        /// DHCP: not the answer to what this host asked.
+        /// DHCP or DHCPv6: not the answer to what this host asked.
         DhcpUnexpected = "dhcp-unexpected",
 
         /// TCP: shorter than its header.

@@ -18,6 +18,7 @@ extern crate std;
 pub mod bench_support;
 mod counters;
 mod dhcp;
+mod dhcpv6;
 mod drop_reason;
 mod error;
 mod executor;
@@ -35,6 +36,7 @@ pub mod wire;
 
 pub use counters::{Counter, Counters};
 pub use dhcp::{DhcpConfig, DhcpLease, Fallback};
+pub use dhcpv6::{Dhcpv6, Dhcpv6Info};
 pub use drop_reason::DropReason;
 pub use error::{ConnError, Error, Misuse};
 pub use executor::{

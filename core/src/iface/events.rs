@@ -34,18 +34,22 @@ pub enum NetEvent {
     DnsChanged,
 }
 
-/// Who told of a DNS server or search domain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Who told of a DNS server or search domain, the most trusted first. RFC 8106,
+/// 5.3.1: what DHCP tells takes precedence over what routers tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum DnsSource {
     /// The configuration.
     Config,
+    /// DHCP for IPv4.
+    Dhcp,
+    /// DHCP for IPv6.
+    Dhcpv6,
     /// Router advertisements (RFC 8106).
     Router,
-    /// DHCP, of either version.
-    Dhcp,
 }
 
 /// Something that is valid for a while.
+#[derive(Clone, PartialEq)]
 struct Timed<T> {
     value: T,
     source: DnsSource,
@@ -95,7 +99,8 @@ impl Events {
     }
 
     /// `source` tells of a DNS server that is valid until then; a time that is
-    /// not ahead takes it back. Of too many, the first told stay.
+    /// not ahead takes it back. Of too many, those of the most trusted source
+    /// stay, and of one source the first told.
     pub(crate) fn dns_server(
         &mut self,
         now: Instant,
@@ -117,6 +122,21 @@ impl Events {
         until: Instant,
     ) {
         if put(&mut self.domains, now, source, domain, until) {
+            self.push(NetEvent::DnsChanged);
+        }
+    }
+
+    /// What `source` tells is this and nothing else, valid until it tells
+    /// otherwise.
+    pub(crate) fn set_dns<'a>(
+        &mut self,
+        source: DnsSource,
+        servers: impl Iterator<Item = IpAddr>,
+        domains: impl Iterator<Item = &'a str>,
+    ) {
+        let changed = set(&mut self.servers, source, servers);
+        let domains = domains.map(String::from);
+        if set(&mut self.domains, source, domains) | changed {
             self.push(NetEvent::DnsChanged);
         }
     }
@@ -171,16 +191,51 @@ fn put<T: PartialEq>(
             }
             false
         }
-        None if until > now && list.len() < MAX_DNS => {
-            list.push(Timed {
+        None if until > now => insert(
+            list,
+            Timed {
                 value,
                 source,
                 until,
-            });
-            true
-        }
+            },
+        ),
         None => false,
     }
+}
+
+/// Adds a value behind those of the same source. Returns whether there was
+/// room: in a full list, the last of a less trusted source gives way.
+fn insert<T>(list: &mut Vec<Timed<T>>, new: Timed<T>) -> bool {
+    let at = list.partition_point(|known| known.source <= new.source);
+    if at >= MAX_DNS {
+        return false;
+    }
+    list.truncate(MAX_DNS - 1);
+    list.insert(at, new);
+    true
+}
+
+/// Replaces the values of `source`. Returns whether the list changed.
+fn set<T: PartialEq + Clone>(
+    list: &mut Vec<Timed<T>>,
+    source: DnsSource,
+    values: impl Iterator<Item = T>,
+) -> bool {
+    let before = list.clone();
+    list.retain(|known| known.source != source);
+    for value in values.take(MAX_DNS) {
+        put(list, Instant::ZERO, source, value, Instant::FAR_FUTURE);
+    }
+    *list != before
+}
+
+/// What of `list` is told, each value once.
+fn told<T: PartialEq>(list: &[Timed<T>]) -> impl Iterator<Item = &T> {
+    list.iter().enumerate().filter_map(|(at, known)| {
+        let mut before = list.iter().take(at);
+        let again = before.any(|earlier| earlier.value == known.value);
+        (!again).then_some(&known.value)
+    })
 }
 
 impl Stack {
@@ -199,20 +254,22 @@ impl Stack {
         }
     }
 
-    /// The DNS servers that are configured, and those that routers (RFC 8106) or
-    /// DHCP told of and that are valid now, in the order of their coming.
+    /// The DNS servers that are configured, then those that DHCP, DHCPv6 and
+    /// routers (RFC 8106) told of and that are valid now, each in the order in
+    /// which they were told; eight at most.
     pub fn dns_servers(&self) -> impl Iterator<Item = IpAddr> + '_ {
-        self.events.servers.iter().map(|known| known.value)
+        told(&self.events.servers).copied()
     }
 
     /// The domains in which to look up short names, told and valid likewise.
     pub fn search_domains(&self) -> impl Iterator<Item = &str> + '_ {
-        self.events.domains.iter().map(|known| known.value.as_str())
+        told(&self.events.domains).map(String::as_str)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::string::ToString;
     use std::vec;
     use std::vec::Vec;
 
@@ -237,6 +294,37 @@ mod tests {
         events.dns_server(at(16), DnsSource::Router, server(2), at(16));
         assert!(events.servers.is_empty());
         assert_eq!(events.deadline(), Instant::FAR_FUTURE);
+    }
+
+    #[test]
+    fn rfc_8106_5_3_1_dhcp_comes_before_routers_and_each_replaces_its_own() {
+        let mut events = Events::with_servers(&[server(9)]);
+        events.queue.clear();
+        let (now, ever) = (Instant::ZERO, Instant::FAR_FUTURE);
+        let list = |events: &Events| told(&events.servers).copied().collect::<Vec<_>>();
+        for last in 1..=8 {
+            events.dns_server(now, DnsSource::Router, server(last), ever);
+        }
+        let routers: Vec<IpAddr> = [9, 1, 2, 3, 4, 5, 6, 7].map(server).into();
+        assert_eq!(list(&events), routers, "eight in all");
+        events.queue.clear();
+        let say = |events: &mut Events, servers: &[u8], domains: &[&str]| {
+            let servers = servers.iter().copied().map(server);
+            events.set_dns(DnsSource::Dhcpv6, servers, domains.iter().copied());
+            events.queue.drain(..).count()
+        };
+        assert_eq!(say(&mut events, &[20, 2], &["a"]), 1);
+        assert_eq!(list(&events), [9, 20, 2, 1, 3, 4, 5].map(server), "2 once");
+        assert_eq!(say(&mut events, &[20, 2], &["a"]), 0, "nothing new");
+        assert_eq!(say(&mut events, &[2, 20], &["a"]), 1, "in another order");
+        events.dns_server(now, DnsSource::Dhcp, server(30), ever);
+        assert_eq!(list(&events)[..4], [9, 30, 2, 20].map(server));
+        assert_eq!(say(&mut events, &[], &["a", "b", "a"]), 1);
+        assert_eq!(list(&events)[..3], [9, 30, 1].map(server));
+        let domains: Vec<String> = told(&events.domains).cloned().collect();
+        assert_eq!(domains, ["a".to_string(), "b".to_string()]);
+        events.forget_dns(DnsSource::Dhcpv6);
+        assert!(events.domains.is_empty());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use zerocopy::FromBytes;
 use super::{Datagram, Origin, pseudo_sum};
 use crate::ip::{Cause, IcmpError, Icmpv6Error, IpMeta};
 use crate::wire::dhcp::CLIENT_PORT;
+use crate::wire::dhcpv6;
 use crate::wire::icmpv4::PORT_UNREACHABLE;
 use crate::wire::{UDP_HEADER, UdpHeader};
 use crate::{Counter, DropReason, Stack};
@@ -46,6 +47,11 @@ impl Stack {
                 frame.truncate(usize::from(header.len.get()));
                 frame.trim_front(UDP_HEADER);
                 return self.dhcp_input(now, &frame);
+            }
+            None if local.port() == dhcpv6::CLIENT_PORT && self.iface.v6.dhcpv6.is_active() => {
+                frame.truncate(usize::from(header.len.get()));
+                frame.trim_front(UDP_HEADER);
+                return self.dhcpv6_input(now, ip, &frame);
             }
             None => DropReason::UdpNoSocket,
             Some(socket) if socket.remote.is_some_and(|remote| remote != from) => {

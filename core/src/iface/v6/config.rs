@@ -4,7 +4,7 @@ use core::net::Ipv6Addr;
 
 use arrayvec::ArrayVec;
 
-use crate::{Config, Ipv6Cidr};
+use crate::{Config, Dhcpv6, Ipv6Cidr};
 
 /// Where the lower 64 bits of addresses that the host makes itself come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub struct Ipv6Config {
     /// How often duplicate address detection asks before an address is used
     /// (RFC 4862, 5.1: DupAddrDetectTransmits); 0 turns it off.
     pub dad_transmits: u8,
+    /// When DHCPv6 servers are asked for DNS servers and search domains.
+    pub dhcpv6: Dhcpv6,
 }
 
 impl Ipv6Config {
@@ -47,6 +49,7 @@ impl Ipv6Config {
         identifiers: InterfaceIds::Stable(None),
         temporary: false,
         dad_transmits: 1,
+        dhcpv6: Dhcpv6::Advertised,
     };
 
     /// Whether routers are listened to.

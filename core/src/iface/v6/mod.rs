@@ -33,6 +33,7 @@ use pollwire_rings::Instant;
 
 pub use config::{InterfaceIds, Ipv6Config};
 
+use crate::dhcpv6::{self, Dhcpv6};
 use crate::wire::MacAddr;
 use crate::wire::ipv6::{ALL_NODES, solicited_node};
 use crate::wire::ndp::Preference;
@@ -59,6 +60,8 @@ pub(crate) struct Ipv6 {
     pub(crate) hops: Hops,
     pub(crate) groups: Groups,
     asking: Asking,
+    /// What is to be known beside addresses.
+    pub(crate) dhcpv6: dhcpv6::Client,
     /// What routers said last of the reachable time, milliseconds.
     base_reachable: u32,
     /// For packets whose protocol does not care (RFC 4861, 6.3.2: CurHopLimit).
@@ -81,6 +84,7 @@ impl Ipv6 {
             hops: Hops::default(),
             groups: Groups::new(),
             asking: Asking::NOT,
+            dhcpv6: dhcpv6::Client::new(mac),
             base_reachable: 0,
             hop_limit: HOP_LIMIT,
             // A link that carries less carries no IPv6 (RFC 8200, 5); ours may
@@ -119,6 +123,9 @@ impl Ipv6 {
             let medium = Preference::Medium;
             self.hops.set_default(Instant::ZERO, gateway, medium, ever);
         }
+        if self.config.dhcpv6 == Dhcpv6::Always {
+            self.dhcpv6.start(Instant::ZERO);
+        }
         if self.config.dad_transmits == 0 {
             for own in &mut self.addresses {
                 own.phase = Phase::Assigned;
@@ -132,6 +139,11 @@ impl Ipv6 {
     #[inline]
     pub(crate) fn is_enabled(&self) -> bool {
         self.enabled
+    }
+
+    /// When DHCPv6 servers are asked.
+    pub(crate) const fn dhcpv6_when(&self) -> Dhcpv6 {
+        self.config.dhcpv6
     }
 
     /// Our address, in whatever phase.
@@ -195,6 +207,7 @@ impl Ipv6 {
             self.hops.deadline(),
             self.groups.deadline(),
             self.asking.due,
+            self.dhcpv6.deadline(),
             dns,
         ];
         let addresses = self.addresses.iter();
@@ -206,7 +219,7 @@ impl Ipv6 {
     }
 
     /// Our link-local address, once it is ours.
-    fn link_local(&self) -> Option<Ipv6Addr> {
+    pub(crate) fn link_local(&self) -> Option<Ipv6Addr> {
         self.addresses
             .iter()
             .find(|own| own.origin == Origin::LinkLocal && own.is_assigned())

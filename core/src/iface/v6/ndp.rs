@@ -324,6 +324,7 @@ impl Stack {
             self.router_went(now, router);
         }
         self.solicit_expire(now);
+        self.dhcpv6_expire(now);
         self.events.expire(now);
         self.reschedule_v6();
         self.iface.sync_v6();

@@ -149,6 +149,7 @@ impl Stack {
             self.told(now, src, mac, true);
         }
         self.take_parameters(said);
+        self.dhcpv6_advertised(now, said);
         for option in options.iter() {
             self.on_router_option(now, src, option);
         }
@@ -254,7 +255,7 @@ impl Stack {
     }
 
     /// Finds out anew when IPv6 next has work.
-    pub(super) fn reschedule_v6(&mut self) {
+    pub(crate) fn reschedule_v6(&mut self) {
         let dns = self.events.deadline();
         self.iface.v6.reschedule(dns);
     }
