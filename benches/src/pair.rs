@@ -36,20 +36,35 @@ pub enum Offloads {
     Segmentation,
 }
 
+/// The version of IP that the hosts speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IpVersion {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
 /// How a pair is set up.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
     /// What the devices do.
     pub offloads: Offloads,
+    /// What carries the work.
+    pub ip: IpVersion,
     /// How many connections may be open beside the one that works.
     pub idle: usize,
 }
 
 impl Setup {
-    /// `offloads`, and no idle connections.
+    /// `offloads`, over IPv4, and no idle connections.
     #[must_use]
     pub const fn new(offloads: Offloads) -> Self {
-        Self { offloads, idle: 0 }
+        Self {
+            offloads,
+            ip: IpVersion::V4,
+            idle: 0,
+        }
     }
 }
 
@@ -63,6 +78,10 @@ pub trait Pair: Sized {
     type Flow: Copy;
 
     /// Boots two hosts.
+    ///
+    /// # Panics
+    ///
+    /// If the stack, as it is built here, does not speak this version of IP.
     fn new(setup: &Setup) -> Self;
 
     /// Moves virtual time on.

@@ -2,15 +2,16 @@
 //! the workload in the place of tasks.
 
 use core::time::Duration;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use pollwire_core::{
-    Config, Counter, FlowId, Instant, Ipv4Cidr, ListenOptions, ListenerId, Stack, TcpOptions, UdpId,
+    Config, Counter, FlowId, Instant, Ipv4Cidr, Ipv6Cidr, ListenOptions, ListenerId, Stack,
+    TcpOptions, UdpId,
 };
 use pollwire_rings::memory::{self, MemoryDevice};
 use pollwire_rings::{Caps, NetDevice, RxBurst, TxBurst};
 
-use crate::{End, Offloads, Pair, Setup};
+use crate::{End, IpVersion, Offloads, Pair, Setup};
 
 const TCP_PORT: u16 = 80;
 const UDP_PORT: u16 = 7;
@@ -23,11 +24,19 @@ const FEW_FLOWS: usize = 1024;
 const MANY_FLOWS: usize = 1 << 17;
 /// Connections in TIME-WAIT after which the client waits for them to end.
 const CROWD: usize = 500;
+/// Tenths of a second until an IPv6 address may be used.
+const SETTLES: usize = 50;
 /// Longer than TIME-WAIT, which lasts a minute.
 const TIME_WAIT: Duration = Duration::from_secs(61);
 
-/// What a full segment carries beside its twelve bytes of timestamps.
-const SEGMENT: usize = 1448;
+/// What a full segment carries beside its headers, with twelve bytes of
+/// timestamps.
+const fn segment(ip: IpVersion) -> usize {
+    match ip {
+        IpVersion::V4 => 1448,
+        IpVersion::V6 => 1428,
+    }
+}
 
 struct Host {
     stack: Stack,
@@ -40,6 +49,9 @@ struct Host {
 /// Two pollwire hosts.
 pub struct PollwirePair {
     now: Instant,
+    ip: IpVersion,
+    /// Payload bytes of a full segment.
+    segment: usize,
     client: Host,
     server: Host,
     listener: ListenerId,
@@ -67,12 +79,42 @@ const fn number(end: End) -> u8 {
     }
 }
 
-const fn address(end: End) -> Ipv4Addr {
+const fn v4(end: End) -> Ipv4Addr {
     Ipv4Addr::new(10, 0, 0, number(end))
 }
 
-fn endpoint(end: End, port: u16) -> SocketAddr {
-    SocketAddr::new(IpAddr::V4(address(end)), port)
+const fn v6(end: End) -> Ipv6Addr {
+    Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, number(end) as u16)
+}
+
+fn endpoint(ip: IpVersion, end: End, port: u16) -> SocketAddr {
+    let address = match ip {
+        IpVersion::V4 => IpAddr::V4(v4(end)),
+        IpVersion::V6 => IpAddr::V6(v6(end)),
+    };
+    SocketAddr::new(address, port)
+}
+
+fn any(ip: IpVersion, port: u16) -> SocketAddr {
+    let address = match ip {
+        IpVersion::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpVersion::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    SocketAddr::new(address, port)
+}
+
+fn config(ip: IpVersion, end: End) -> Config {
+    let seed = [number(end); 32];
+    match ip {
+        IpVersion::V4 => {
+            let cidr = Ipv4Cidr::new(v4(end), 24).expect("24 is a prefix length");
+            Config::new(cidr, seed)
+        }
+        IpVersion::V6 => {
+            let cidr = Ipv6Cidr::new(v6(end), 64).expect("64 is a prefix length");
+            Config::without_addresses(seed).with_ipv6(cidr)
+        }
+    }
 }
 
 fn caps(end: End, offloads: Offloads) -> Caps {
@@ -84,16 +126,16 @@ fn caps(end: End, offloads: Offloads) -> Caps {
 
 impl Host {
     fn new(end: End, setup: &Setup, device: MemoryDevice) -> Self {
-        let cidr = Ipv4Cidr::new(address(end), 24).expect("24 is a prefix length");
-        let config = Config::new(cidr, [number(end); 32]);
+        let config = config(setup.ip, end);
         let caps = device.caps();
         let mut stack = if setup.idle < FEW_FLOWS - CROWD {
             Stack::on_heap::<FRAMES, FEW_FLOWS, 2048>(&config, caps)
         } else {
             Stack::on_heap::<FRAMES, MANY_FLOWS, 2048>(&config, caps)
         };
-        let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), UDP_PORT);
-        let udp = stack.udp_bind(any).expect("a fresh stack binds");
+        let udp = stack
+            .udp_bind(any(setup.ip, UDP_PORT))
+            .expect("a fresh stack binds");
         Self {
             stack,
             device,
@@ -145,15 +187,22 @@ impl PollwirePair {
         }
     }
 
+    /// Waits until the addresses are known to be nobody else's (RFC 4862, 5.4).
+    fn settle(&mut self) {
+        for _ in 0..SETTLES {
+            self.advance(Duration::from_millis(100));
+            self.round();
+        }
+    }
+
     fn listen(&mut self, port: u16) -> ListenerId {
         let options = ListenOptions {
             tcp: TcpOptions::DEFAULT.nodelay(),
             ..ListenOptions::DEFAULT
         };
-        let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
         self.server
             .stack
-            .tcp_listen(any, options)
+            .tcp_listen(any(self.ip, port), options)
             .expect("the port is free")
     }
 
@@ -161,7 +210,10 @@ impl PollwirePair {
         let client = self
             .client
             .stack
-            .tcp_connect(endpoint(End::Server, port), TcpOptions::DEFAULT.nodelay())
+            .tcp_connect(
+                endpoint(self.ip, End::Server, port),
+                TcpOptions::DEFAULT.nodelay(),
+            )
             .expect("a flow is free");
         for _ in 0..100 {
             self.round();
@@ -204,21 +256,25 @@ impl Pair for PollwirePair {
         );
         let client = Host::new(End::Client, setup, left);
         let mut server = Host::new(End::Server, setup, right);
-        let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), TCP_PORT);
         let options = ListenOptions {
             tcp: TcpOptions::DEFAULT.nodelay(),
             ..ListenOptions::DEFAULT
         };
         let listener = server
             .stack
-            .tcp_listen(any, options)
+            .tcp_listen(any(setup.ip, TCP_PORT), options)
             .expect("the port is free");
         let mut pair = Self {
             now: Instant::from_secs(1),
+            ip: setup.ip,
+            segment: segment(setup.ip),
             client,
             server,
             listener,
         };
+        if setup.ip == IpVersion::V6 {
+            pair.settle();
+        }
         // The first datagram resolves the neighbours.
         for from in [End::Client, End::Server] {
             pair.advance(Duration::ZERO);
@@ -284,11 +340,11 @@ impl Pair for PollwirePair {
     }
 
     fn send(&mut self, from: End, flow: Flow, len: usize) -> usize {
-        let id = Self::flow_id(from, flow);
+        let (id, segment) = (Self::flow_id(from, flow), self.segment);
         let stack = &mut self.host(from).stack;
         let mut taken = 0;
         while taken < len {
-            let count = SEGMENT.min(len - taken);
+            let count = segment.min(len - taken);
             let Some(mut frame) = stack.frame_alloc() else {
                 break;
             };
@@ -310,7 +366,7 @@ impl Pair for PollwirePair {
     }
 
     fn send_datagram(&mut self, from: End, len: usize) -> bool {
-        let to = endpoint(from.peer(), UDP_PORT);
+        let to = endpoint(self.ip, from.peer(), UDP_PORT);
         let host = self.host(from);
         let Ok(frame) = host.stack.udp_reserve(host.udp, len) else {
             return false;

@@ -12,7 +12,7 @@ use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpAddress, IpCidr, IpEndpoint};
 
 use self::wire::WireEnd;
-use crate::{End, Pair, Setup};
+use crate::{End, IpVersion, Pair, Setup};
 
 /// Bytes of each socket buffer on connections that work: the default of most
 /// systems, and below the window that needs scaling.
@@ -180,6 +180,7 @@ impl Pair for SmoltcpPair {
     type Flow = ();
 
     fn new(setup: &Setup) -> Self {
+        assert_eq!(setup.ip, IpVersion::V4, "smoltcp: built without IPv6");
         let now = Instant::from_millis(1);
         let mut pair = Self {
             now,

@@ -97,10 +97,18 @@ pub fn connect_close<P: Pair>(pair: &mut P, count: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Offloads, PollwirePair, Setup, SmoltcpPair};
+    use crate::{IpVersion, Offloads, PollwirePair, Setup, SmoltcpPair};
 
     fn all_work<P: Pair>(offloads: Offloads) {
-        let mut pair = P::new(&Setup { offloads, idle: 20 });
+        all_work_over::<P>(IpVersion::V4, offloads);
+    }
+
+    fn all_work_over<P: Pair>(ip: IpVersion, offloads: Offloads) {
+        let mut pair = P::new(&Setup {
+            offloads,
+            ip,
+            idle: 20,
+        });
         connect_close(&mut pair, 12);
         pair.open_idle(20);
         udp_echo(&mut pair, 5);
@@ -124,10 +132,23 @@ mod tests {
     }
 
     #[test]
+    fn pollwire_does_all_the_work_over_ipv6() {
+        all_work_over::<PollwirePair>(IpVersion::V6, Offloads::None);
+        all_work_over::<PollwirePair>(IpVersion::V6, Offloads::Checksum);
+        all_work_over::<PollwirePair>(IpVersion::V6, Offloads::Segmentation);
+    }
+
+    #[test]
     fn pollwire_copies_nothing_in_bulk() {
-        let mut pair = PollwirePair::new(&Setup::new(Offloads::None));
-        let flow = pair.open();
-        bulk(&mut pair, flow, 1000);
-        assert_eq!(pair.copied_bytes(), 0);
+        for ip in [IpVersion::V4, IpVersion::V6] {
+            let setup = Setup {
+                ip,
+                ..Setup::new(Offloads::None)
+            };
+            let mut pair = PollwirePair::new(&setup);
+            let flow = pair.open();
+            bulk(&mut pair, flow, 1000);
+            assert_eq!(pair.copied_bytes(), 0, "{ip:?}");
+        }
     }
 }

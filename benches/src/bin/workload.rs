@@ -1,15 +1,17 @@
 //! Runs one workload a number of times, and nothing else: the difference of
 //! two such runs under callgrind is the cost of the work alone.
 //!
-//! `workload STACK OFFLOADS WORK COUNT [IDLE]`
+//! `workload STACK OFFLOADS WORK COUNT [IDLE]`, `WORK` over IPv4, or followed by
+//! `6` over IPv6.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 
-use pollwire_benches::{Offloads, Pair, PollwirePair, Setup, SmoltcpPair, workload};
+use pollwire_benches::{IpVersion, Offloads, Pair, PollwirePair, Setup, SmoltcpPair, workload};
 
 const USAGE: &str = "usage: workload smoltcp|pollwire none|checksum|segmentation \
-                     bulk|ping-pong|udp-echo|connect-close COUNT [IDLE]";
+                     bulk[6]|ping-pong[6]|udp-echo[6]|connect-close[6] \
+                     COUNT [IDLE]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -37,7 +39,11 @@ fn run(arguments: &[String]) -> Option<()> {
         "segmentation" => Offloads::Segmentation,
         _ => return None,
     };
-    let setup = Setup { offloads, idle };
+    let (work, ip) = match work.strip_suffix('6') {
+        Some(work) => (work, IpVersion::V6),
+        None => (work.as_str(), IpVersion::V4),
+    };
+    let setup = Setup { offloads, ip, idle };
     let count = count.parse().ok()?;
     match stack.as_str() {
         "smoltcp" => work_on::<SmoltcpPair>(&setup, work, count),
