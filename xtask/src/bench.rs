@@ -60,6 +60,9 @@ const IDLE_AT_GATE: usize = 1000;
 const CONDITIONS: &str = "Instructions per unit, both ends together: Ethernet, IPv4, MTU 1500, in \
                           memory, one process;\npollwire with TCP timestamps, smoltcp without.";
 
+/// How much more instructions IPv6 may take than IPv4, in percent of IPv4's.
+const IPV6_MORE: u64 = 5;
+
 /// Runs the benches; true when no limit is broken.
 pub(crate) fn run(mode: Mode) -> Result<bool, String> {
     VALGRIND.need()?;
@@ -94,7 +97,14 @@ fn gate(counter: &Counter) -> Result<bool, String> {
     };
     for Limit { work, most } in &LIMITS {
         println!("counting {} ...", work.title);
-        judge(work.title, counter.per_unit("pollwire", work, 0)?, *most);
+        let count = counter.per_unit("pollwire", work, 0)?;
+        judge(work.title, count, *most);
+        let ipv6 = counter.per_unit("pollwire", &work.over_ipv6(), 0)?;
+        judge(
+            "  the same over IPv6",
+            ipv6,
+            count + count * IPV6_MORE / 100,
+        );
     }
     println!("counting a round trip beside {IDLE_AT_GATE} idle connections ...");
     let alone = counter.per_unit("pollwire", &Work::PING_PONG, 0)?;
@@ -127,6 +137,17 @@ fn compare(counter: &Counter, plot: bool) -> Result<bool, String> {
             smoltcp: counter.per_unit("smoltcp", &work, 0)? as f64,
         });
     }
+    let mut versions = vec![["work", "IPv4", "IPv6", "more"].map(str::to_owned).to_vec()];
+    for (work, line) in Work::ALL.iter().zip(&counts) {
+        println!("counting {} over IPv6 ...", work.title);
+        let ipv6 = counter.per_unit("pollwire", &work.over_ipv6(), 0)?;
+        versions.push(vec![
+            work.title.into(),
+            grouped(line.pollwire as u64),
+            grouped(ipv6),
+            format!("{:+.1} %", (ipv6 as f64 / line.pollwire - 1.0) * 100.0),
+        ]);
+    }
     let mut idle = Vec::new();
     for count in IDLE {
         println!("counting a round trip beside {count} idle connections ...");
@@ -139,6 +160,10 @@ fn compare(counter: &Counter, plot: bool) -> Result<bool, String> {
         idle.push((count, pollwire, smoltcp));
     }
     println!("\n{CONDITIONS}\n\n{}", ratios(&counts, ""));
+    println!(
+        "pollwire over both versions of IP\n\n{}",
+        table::render(&versions, false)
+    );
     println!(
         "Round trip of 64 bytes beside idle connections\n\n{}",
         idle_table(&idle)

@@ -2,37 +2,39 @@
 //!
 //! Bulk data and request-response traffic come in runs of one flow, in order.
 //! Such a frame differs from the one before in a few fields at constant
-//! offsets, so it is recognised with a few compares: our Ethernet address,
-//! IPv4 without options, the flow's addresses and ports, the expected sequence
-//! number, an acknowledgement of something in flight. Then its data moves to the
-//! reader. Anything else takes the layers one by one, with the same result.
+//! offsets, so it is recognised with a few compares: our Ethernet address, IPv4
+//! without options or IPv6 without extension headers, the flow's addresses and
+//! ports, the expected sequence number, an acknowledgement of something in
+//! flight. Then its data moves to the reader. Anything else takes the layers one
+//! by one, with the same result.
+//!
+//! `N` is the length of all headers, one of the four that
+//! [`header`](crate::tcp::header) names; it says which they are.
 
 use pollwire_offload::checksum::Sum;
-use pollwire_rings::{FrameBuf, Instant, RxChecksum, RxFrame, RxMeta};
+use pollwire_rings::{FrameBuf, Instant, RxChecksum, RxDrain, RxFrame, RxMeta};
 
 use super::Stack;
 use crate::tcp::Env;
-use crate::tcp::header::{V4_PLAIN, V4_TIMED};
+use crate::tcp::header::{is_timed, is_v4, tcp_at};
 use crate::tcp::predict::Expected;
 use crate::tcp::seq::SeqNum;
 use crate::tcp::table::Head;
-use crate::tcp::tcb::{Hot, Tcb, flag};
+use crate::tcp::tcb::{Tcb, flag};
 use crate::tcp::template::Template;
 use crate::wire::ETHERNET_HEADER;
 use crate::wire::tcp::{ACK, PSH};
 use crate::{Counter, Counters};
 
-/// Ethernet and IPv4 header.
-const TCP_AT: usize = 34;
-
 impl Stack {
-    /// Takes packets as long as they are what the last flow expects; returns
-    /// the first piece of one that is not.
+    /// Takes packets as long as they are what the last flow expects, with
+    /// `TIMED` bytes of headers, or `PLAIN` without timestamps; returns the
+    /// first piece of one that is not.
     #[inline(never)]
-    pub(super) fn input_expected(
+    pub(super) fn input_expected<const TIMED: usize, const PLAIN: usize>(
         &mut self,
         now: Instant,
-        pieces: &mut impl Iterator<Item = RxFrame>,
+        pieces: &mut RxDrain<'_>,
     ) -> Option<RxFrame> {
         let index = self.tcp.last;
         let Self {
@@ -47,27 +49,29 @@ impl Stack {
         };
         let mut taken = (0, 0);
         let odd = if tcb.hot.has(flag::TIMESTAMPS) {
-            take_run::<V4_TIMED>(&mut tcb, &mut env, pieces, &mut taken)
+            take_run::<TIMED>(&mut tcb, &mut env, pieces, &mut taken)
         } else {
-            take_untimed_run(&mut tcb, &mut env, pieces, &mut taken)
+            take_untimed_run::<PLAIN>(&mut tcb, &mut env, pieces, &mut taken)
         };
         let (frames, bytes) = taken;
         if frames > 0 {
-            count(counters, frames, bytes);
+            count::<TIMED>(counters, frames, bytes);
             tcp.touch(index);
         }
         odd
     }
-}
 
-impl Stack {
     /// Takes the only packet of a burst if it is what the last flow expects, or
     /// gives it back: an exchange of small messages is not worth the set-up of
     /// a run.
     #[inline(always)]
-    pub(super) fn input_lone(&mut self, now: Instant, piece: RxFrame) -> Option<RxFrame> {
+    pub(super) fn input_lone<const N: usize>(
+        &mut self,
+        now: Instant,
+        piece: RxFrame,
+    ) -> Option<RxFrame> {
         let RxFrame { mut frame, meta } = piece;
-        if !begins_with(&frame, &self.tcp.last_head) && !self.learn_head(&frame) {
+        if !begins_with::<N>(&frame, &self.tcp.last_head) && !self.learn_head::<N>(&frame) {
             return Some(RxFrame { frame, meta });
         }
         let index = self.tcp.last;
@@ -81,9 +85,9 @@ impl Stack {
         let Some((mut tcb, mut env)) = tcp.flow(index, now, pool, counters, rx_rest) else {
             return Some(RxFrame { frame, meta });
         };
-        let found = match frame.first_chunk::<V4_TIMED>() {
+        let found = match frame.first_chunk::<N>() {
             Some(head) if tcb.hot.has(flag::TIMESTAMPS) && !meta.continues => {
-                parse(head, &frame, meta, tcb.hot)
+                parse(head, &frame, meta, &tcb)
             }
             _ => None,
         };
@@ -91,13 +95,13 @@ impl Stack {
             return Some(RxFrame { frame, meta });
         };
         let bytes = frame.len() as u64;
-        frame.trim_front(V4_TIMED);
+        frame.trim_front(N);
         frame.truncate(expected.len as usize);
         if let Err(reason) = tcb.on_expected(&mut env, &expected, frame) {
             env.counters.drop(reason);
         }
         tcb.end_expected(&mut env, &expected, expected.len);
-        count(counters, 1, bytes);
+        count::<N>(counters, 1, bytes);
         tcp.touch(index);
         None
     }
@@ -105,13 +109,15 @@ impl Stack {
     /// Whether a packet is of the last flow, as far as its first bytes say. If
     /// so, others that begin alike need not be looked at so closely.
     #[inline(never)]
-    fn learn_head(&mut self, frame: &FrameBuf) -> bool {
-        let (Some(head), Some(cold)) = (frame.first_chunk(), self.tcp.cold(self.tcp.last)) else {
+    fn learn_head<const N: usize>(&mut self, frame: &FrameBuf) -> bool {
+        let (Some(head), Some(tcb)) = (frame.first_chunk::<N>(), self.tcp.tcb(self.tcp.last))
+        else {
             return false;
         };
-        let ahead = is_ahead(head, &cold.template);
+        let ahead = is_ahead(head, &tcb);
         if ahead {
-            self.tcp.last_head = *head;
+            let front = tcp_at(N) + 4;
+            self.tcp.last_head[..front].copy_from_slice(&head[..front]);
         }
         ahead
     }
@@ -119,22 +125,27 @@ impl Stack {
 
 /// Counts expected packets and their bytes.
 #[inline(always)]
-fn count(counters: &mut Counters, frames: u64, bytes: u64) {
+fn count<const N: usize>(counters: &mut Counters, frames: u64, bytes: u64) {
     counters.add(Counter::FramesIn, frames);
     counters.add(Counter::BytesIn, bytes);
-    counters.add(Counter::Ipv4In, frames);
+    let ip = if is_v4(N) {
+        Counter::Ipv4In
+    } else {
+        Counter::Ipv6In
+    };
+    counters.add(ip, frames);
     counters.add(Counter::TcpSegmentsIn, frames);
 }
 
 /// [`take_run`] for a flow without timestamps: rare.
 #[inline(never)]
-fn take_untimed_run(
+fn take_untimed_run<const N: usize>(
     tcb: &mut Tcb<'_>,
     env: &mut Env<'_>,
-    pieces: &mut impl Iterator<Item = RxFrame>,
+    pieces: &mut RxDrain<'_>,
     taken: &mut (u64, u64),
 ) -> Option<RxFrame> {
-    take_run::<V4_PLAIN>(tcb, env, pieces, taken)
+    take_run::<N>(tcb, env, pieces, taken)
 }
 
 /// Takes expected packets with `N` bytes of headers; counts them, and their
@@ -143,7 +154,7 @@ fn take_untimed_run(
 fn take_run<const N: usize>(
     tcb: &mut Tcb<'_>,
     env: &mut Env<'_>,
-    pieces: &mut impl Iterator<Item = RxFrame>,
+    pieces: &mut RxDrain<'_>,
     taken: &mut (u64, u64),
 ) -> Option<RxFrame> {
     let (mut last, mut longest) = (None::<Taken<N>>, 0);
@@ -152,7 +163,7 @@ fn take_run<const N: usize>(
             break None;
         };
         let expected = match &mut last {
-            Some(last) if last.is_repeated(&frame, meta, tcb.hot) => {
+            Some(last) if last.is_repeated(&frame, meta, tcb) => {
                 last.expected.seq = tcb.hot.rcv_nxt;
                 &last.expected
             }
@@ -214,31 +225,40 @@ impl<const N: usize> Taken<N> {
 
     /// Whether this packet is the one behind, and all its headers say the same.
     #[inline(always)]
-    fn is_repeated(&self, frame: &FrameBuf, meta: RxMeta, hot: &Hot) -> bool {
+    fn is_repeated(&self, frame: &FrameBuf, meta: RxMeta, tcb: &Tcb<'_>) -> bool {
         let Some(head) = frame.first_chunk::<N>() else {
             return false;
         };
+        let (at, hot) = (tcp_at(N), &tcb.hot);
         let differs = |at: usize| word_at(head, at) ^ word_at(&self.head, at);
-        let mut differ = differs(0) | differs(8) | differs(30) | differs(42);
-        if N == V4_TIMED {
-            differ |= differs(54) | differs(N - 8);
+        // Up to the ports, but for what `is_renumbered` looks at; then from the
+        // acknowledgement to the window, and the timestamps.
+        let mut differ = differs(0) | differs(8) | differs(30) | differs(at + 8);
+        if !is_v4(N) {
+            differ |= differs(16) | differs(22) | differs(38) | differs(46) | differs(50);
+        }
+        if is_timed(N) {
+            differ |= differs(at + 20) | differs(N - 8);
         }
         let len = self.expected.len;
         let room = hot.rcv_adv.raw().wrapping_sub(hot.rcv_nxt.raw());
         let due = differ == 0
-            && half_word_at(head, 38) == hot.rcv_nxt.raw()
+            && half_word_at(head, at + 4) == hot.rcv_nxt.raw()
             && len <= room
             && len != 0
             && frame.len() == self.frame_len
             && meta.checksum == self.checksum
             && !meta.continues;
-        if !due || (differs(16) | differs(24) != 0 && !is_renumbered(head, &self.head)) {
+        if !due {
+            return false;
+        }
+        if is_v4(N) && (differs(16) | differs(24) != 0 && !is_renumbered(head, &self.head)) {
             return false;
         }
         meta.checksum != RxChecksum::Unknown
             || frame
-                .get(TCP_AT..N + len as usize)
-                .is_some_and(|tcp| is_intact(head, tcp))
+                .get(at..N + len as usize)
+                .is_some_and(|tcp| is_intact(tcp, tcb))
     }
 }
 
@@ -254,12 +274,11 @@ fn half_word_at<const N: usize>(head: &[u8; N], at: usize) -> u32 {
     u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]])
 }
 
-/// Whether the checksum of this segment holds.
+/// Whether the checksum of this segment of the flow holds.
 #[inline(always)]
-fn is_intact<const N: usize>(head: &[u8; N], tcp: &[u8]) -> bool {
-    let address = |at: usize| [head[at], head[at + 1], head[at + 2], head[at + 3]];
-    #[expect(clippy::cast_possible_truncation, reason = "of an IPv4 packet")]
-    let pseudo = Sum::pseudo_v4(address(26), address(30), 6, tcp.len() as u16);
+fn is_intact(tcp: &[u8], tcb: &Tcb<'_>) -> bool {
+    #[expect(clippy::cast_possible_truncation, reason = "of an IP packet")]
+    let pseudo = tcb.cold.template.pseudo_sum(tcp.len() as u16);
     (pseudo + Sum::of(tcp)).is_valid()
 }
 
@@ -267,37 +286,49 @@ fn is_intact<const N: usize>(head: &[u8; N], tcp: &[u8]) -> bool {
 #[inline(always)]
 fn parse_whole<const N: usize>(frame: &FrameBuf, meta: RxMeta, tcb: &Tcb<'_>) -> Option<Expected> {
     let head = frame.first_chunk::<N>()?;
-    if !is_ahead(head, &tcb.cold.template) {
+    if meta.continues || !is_ahead(head, tcb) {
         return None;
     }
-    parse(head, frame, meta, tcb.hot)
+    parse(head, frame, meta, tcb)
 }
 
-/// Whether the packet begins with these very bytes.
+/// Whether the packet begins with these very bytes, up to its ports.
 #[inline(always)]
-fn begins_with(frame: &FrameBuf, head: &Head) -> bool {
+fn begins_with<const N: usize>(frame: &FrameBuf, head: &Head) -> bool {
     // By words: a comparison of arrays would be a call.
-    frame.first_chunk().is_some_and(|first: &Head| {
+    frame.first_chunk::<N>().is_some_and(|first| {
         let differs = |at: usize| word_at(first, at) ^ word_at(head, at);
-        differs(0) | differs(8) | differs(16) | differs(24) | differs(30) == 0
+        let mut differ = differs(0) | differs(8) | differs(16) | differs(24) | differs(30);
+        if !is_v4(N) {
+            differ |= differs(38) | differs(46) | differs(50);
+        }
+        differ == 0
     })
 }
 
-/// Whether a packet begins as the flow's do, up to its ports, and its IPv4
-/// header is valid.
+/// Whether a packet begins as the flow's do, up to its ports, and its IP header
+/// is valid.
 #[inline(always)]
-fn is_ahead<const N: usize>(head: &[u8; N], template: &Template) -> bool {
-    let word = |at: usize| half_word_at(head, at);
+fn is_ahead<const N: usize>(head: &[u8; N], tcb: &Tcb<'_>) -> bool {
+    let template = &tcb.cold.template;
     // Our address is the source of what we send.
-    let ours = |at: usize| half_word_at(&template.bytes, at);
     let for_us = word_at(head, 0) << 16 == word_at(&template.bytes, 6) << 16;
+    let whole = for_us && head[6] & 1 == 0;
+    if is_v4(N) {
+        whole && is_ahead_v4(head, template)
+    } else {
+        whole && is_ahead_v6(head, tcb)
+    }
+}
+
+#[inline(always)]
+fn is_ahead_v4<const N: usize>(head: &[u8; N], template: &Template) -> bool {
+    let word = |at: usize| half_word_at(head, at);
+    let ours = |at: usize| half_word_at(&template.bytes, at);
     // IPv4 without options, whatever the class of service, but no mark of
     // congestion (RFC 3168, 5: both bits; ECT(1) is not worth a compare of its
     // own); not a fragment; TCP.
-    let shape = word(12) & 0xffff_ff01 == 0x0800_4500
-        && word(20) & 0x3fff_00ff == 6
-        && for_us
-        && head[6] & 1 == 0;
+    let shape = word(12) & 0xffff_ff01 == 0x0800_4500 && word(20) & 0x3fff_00ff == 6;
     let flow = word(26) == ours(30)
         && word(30) == ours(26)
         && word(34) == ours(34).rotate_left(16)
@@ -306,41 +337,60 @@ fn is_ahead<const N: usize>(head: &[u8; N], template: &Template) -> bool {
     shape && flow && ip.is_some_and(|ip| Sum::of_array(ip).is_valid())
 }
 
+#[inline(always)]
+fn is_ahead_v6<const N: usize>(head: &[u8; N], tcb: &Tcb<'_>) -> bool {
+    // Whatever the class and the flow label, but no mark of congestion; TCP.
+    let shape = half_word_at(head, 12) & 0xffff_f010 == 0x86dd_6000 && head[20] == 6;
+    let (Some(src), Some(dst)) = (head[22..].first_chunk(), head[38..].first_chunk()) else {
+        return false;
+    };
+    let ports = half_word_at(head, 54);
+    shape && tcb.key.is_between(dst, src, ports) && tcb.cold.template.is_v6()
+}
+
 /// Reads the headers, `N` bytes of them, if they are those of the segment that
-/// `hot` expects; [`is_ahead`] has looked at what stands before the TCP header.
+/// the flow expects; [`is_ahead`] has looked at what stands before the TCP
+/// header.
 #[inline(always)]
 fn parse<const N: usize>(
     head: &[u8; N],
     frame: &FrameBuf,
     meta: RxMeta,
-    hot: &Hot,
+    tcb: &Tcb<'_>,
 ) -> Option<Expected> {
+    let at = tcp_at(N);
     let half = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
     let word = |at: usize| half_word_at(head, at);
-    let shape = usize::from(head[46] >> 4) * 4 == N - TCP_AT && head[47] & !PSH == ACK;
-    if !shape || (N == V4_TIMED && word(54) != 0x0101_080a) {
+    let shape = usize::from(head[at + 12] >> 4) * 4 == N - at && head[at + 13] & !PSH == ACK;
+    if !shape || (is_timed(N) && word(at + 20) != 0x0101_080a) {
         return None;
     }
-    let total = usize::from(half(16));
-    let len = total.checked_sub(N - ETHERNET_HEADER)?;
-    let tcp_len = len + N - TCP_AT;
-    let timestamp = if N == V4_TIMED {
-        (word(58), word(62))
+    // The total length, or the payload's.
+    let len = if is_v4(N) {
+        usize::from(half(16)).checked_sub(N - ETHERNET_HEADER)?
+    } else {
+        usize::from(half(18)).checked_sub(N - at)?
+    };
+    let timestamp = if is_timed(N) {
+        (word(at + 24), word(at + 28))
     } else {
         (0, 0)
     };
     let expected = Expected {
-        seq: SeqNum::new(word(38)),
-        ack: SeqNum::new(word(42)),
-        window: half(48),
-        push: head[47] & PSH != 0,
+        seq: SeqNum::new(word(at + 4)),
+        ack: SeqNum::new(word(at + 8)),
+        window: half(at + 14),
+        push: head[at + 13] & PSH != 0,
         len: u32::try_from(len).ok()?,
         timestamp,
     };
-    if !expected.is_due(hot) {
+    if !expected.is_due(tcb.hot) {
         return None;
     }
-    let tcp = frame.get(TCP_AT..TCP_AT + tcp_len)?;
-    let intact = meta.checksum != RxChecksum::Unknown || is_intact(head, tcp);
+    let tcp = frame.get(at..N + len)?;
+    let intact = meta.checksum != RxChecksum::Unknown || is_intact(tcp, tcb);
     intact.then_some(expected)
 }
+
+#[cfg(test)]
+mod v6_tests;

@@ -11,14 +11,41 @@ use pollwire_rings::{FrameBuf, Instant, RxBurst, RxDrain, RxFrame, RxMeta};
 use zerocopy::FromBytes;
 
 use super::{IpMeta, Stack};
+use crate::tcp::header::{V4_PLAIN, V4_TIMED, V6_PLAIN, V6_TIMED};
 use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_VLAN};
 use crate::wire::icmpv4::PROTOCOL_UNREACHABLE;
 use crate::wire::ipv4::{self, PROTOCOL_ICMP, PROTOCOL_IGMP, PROTOCOL_TCP, PROTOCOL_UDP};
 use crate::wire::{ETHERNET_HEADER, EthernetHeader, IPV4_HEADER, Ipv4Header, UnicastV4};
 use crate::{Counter, DropReason};
 
-/// Where an Ethernet frame holds the protocol that its IPv4 header names.
-const PROTOCOL_AT: usize = ETHERNET_HEADER + 9;
+/// What a frame seems to carry, if IPv4 without options or IPv6 without
+/// extension headers carries it; whether that is so is found out later.
+enum Kind {
+    Tcp4,
+    Udp4,
+    Tcp6,
+    Other,
+}
+
+impl Kind {
+    #[inline(always)]
+    fn of(frame: &FrameBuf) -> Self {
+        let Some(head) = frame.first_chunk::<24>() else {
+            return Self::Other;
+        };
+        // First byte of the Ethernet type, then where the IP header names its
+        // protocol.
+        match head[12] {
+            0x08 => match head[23] {
+                PROTOCOL_TCP => Self::Tcp4,
+                PROTOCOL_UDP => Self::Udp4,
+                _ => Self::Other,
+            },
+            0x86 if head[20] == PROTOCOL_TCP => Self::Tcp6,
+            _ => Self::Other,
+        }
+    }
+}
 
 impl Stack {
     /// Takes received packets through the stack, as far as they go without the
@@ -31,10 +58,11 @@ impl Stack {
             return self.input_many(now, &mut pieces);
         }
         let Some(piece) = pieces.next() else { return };
-        let odd = match piece.frame.get(PROTOCOL_AT) {
-            Some(&PROTOCOL_TCP) => self.input_lone(now, piece),
-            Some(&PROTOCOL_UDP) => self.udp_expected(piece),
-            _ => Some(piece),
+        let odd = match Kind::of(&piece.frame) {
+            Kind::Tcp4 => self.input_lone::<V4_TIMED>(now, piece),
+            Kind::Udp4 => self.udp_expected(piece),
+            Kind::Tcp6 => self.input_lone::<V6_TIMED>(now, piece),
+            Kind::Other => Some(piece),
         };
         if let Some(piece) = odd {
             self.input_odd(now, piece, &mut pieces);
@@ -45,12 +73,11 @@ impl Stack {
     #[inline(never)]
     fn input_many(&mut self, now: Instant, pieces: &mut RxDrain<'_>) {
         while let Some(next) = pieces.peek() {
-            // What IPv4 without options carries; anything else is found out
-            // about below.
-            let odd = match next.frame.get(PROTOCOL_AT) {
-                Some(&PROTOCOL_TCP) => self.input_expected(now, pieces),
-                Some(&PROTOCOL_UDP) => pieces.next().and_then(|piece| self.udp_expected(piece)),
-                _ => pieces.next(),
+            let odd = match Kind::of(&next.frame) {
+                Kind::Tcp4 => self.input_expected::<V4_TIMED, V4_PLAIN>(now, pieces),
+                Kind::Udp4 => pieces.next().and_then(|piece| self.udp_expected(piece)),
+                Kind::Tcp6 => self.input_expected::<V6_TIMED, V6_PLAIN>(now, pieces),
+                Kind::Other => pieces.next(),
             };
             if let Some(piece) = odd {
                 self.input_odd(now, piece, pieces);
@@ -61,9 +88,6 @@ impl Stack {
     /// Takes a packet that no short way is made for.
     #[inline(never)]
     fn input_odd(&mut self, now: Instant, piece: RxFrame, pieces: &mut RxDrain<'_>) {
-        let Some(piece) = self.input_expected_v6(now, piece, pieces) else {
-            return;
-        };
         self.chores_changed();
         self.counters
             .add(Counter::BytesIn, piece.frame.len() as u64);

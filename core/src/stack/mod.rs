@@ -6,7 +6,6 @@
 
 mod control;
 mod expected;
-mod expected6;
 mod input;
 mod input6;
 mod listen;

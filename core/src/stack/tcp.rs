@@ -8,7 +8,7 @@ use pollwire_rings::{FrameBuf, Instant, RxChecksum, RxMeta, TxBurst};
 use super::{IpMeta, Stack};
 use crate::tcp::ecn;
 use crate::tcp::emit::{Sink, Stop, Unresolved};
-use crate::tcp::header;
+use crate::tcp::header::{self, V4_TIMED, V6_TIMED, is_v4};
 use crate::tcp::input::Outcome;
 use crate::tcp::segment::Segment;
 use crate::tcp::seq::SeqNum;
@@ -346,7 +346,7 @@ impl Stack {
     #[inline(always)]
     pub(crate) fn tcp_output(&mut self, now: Instant, tx: &mut TxBurst) -> bool {
         while let Some(index) = self.tcp.pop_touched() {
-            if self.output_lone(now, index, tx) {
+            if self.output_lone::<V4_TIMED>(now, index, tx) {
                 continue;
             }
             if !tx.has_room(4) {
@@ -361,9 +361,10 @@ impl Stack {
         false
     }
 
-    /// Sends what the flow has to send if that is one small segment.
+    /// Sends what the flow has to send if that is one small segment, with `N`
+    /// bytes of headers.
     #[inline(always)]
-    fn output_lone(&mut self, now: Instant, index: u32, tx: &mut TxBurst) -> bool {
+    fn output_lone<const N: usize>(&mut self, now: Instant, index: u32, tx: &mut TxBurst) -> bool {
         let Self {
             tcp,
             pool,
@@ -376,12 +377,21 @@ impl Stack {
         let Some((mut tcb, mut env)) = tcp.flow(index, now, pool, counters, rx_rest) else {
             return false;
         };
+        if is_v4(N) != tcb.cold.template.is_v4() {
+            return is_v4(N) && self.output_lone_v6(now, index, tx);
+        }
         let sent = tcb.cold.template.generation == iface.generation()
-            && tcb.send_lone(&mut env, tx, iface.caps().tx_checksum);
+            && tcb.send_lone::<N>(&mut env, tx, iface.caps().tx_checksum);
         if sent && let Some(deadline) = tcb.deadline() {
             timers.arm(index, deadline);
         }
         sent
+    }
+
+    /// Apart, so that IPv4's way stays short.
+    #[inline(never)]
+    fn output_lone_v6(&mut self, now: Instant, index: u32, tx: &mut TxBurst) -> bool {
+        self.output_lone::<V6_TIMED>(now, index, tx)
     }
 
     #[inline(never)]

@@ -5,10 +5,10 @@
 //! the payload.
 
 use pollwire_offload::checksum::Sum;
-use pollwire_rings::{Caps, FrameBuf, FramePool, FrameRef, Gso, GsoKind, Instant, TxBurst, TxMeta};
+use pollwire_rings::{Caps, FrameBuf, FramePool, FrameRef, Gso, GsoKind, Instant, TxBurst};
 
 use super::Env;
-use super::header::{self, HeaderFields, OptionBytes, Payload};
+use super::header::{self, HeaderFields, OptionBytes};
 use super::node::NodeId;
 use super::seq::SeqNum;
 use super::tcb::{Tcb, TcpState, flag};
@@ -129,32 +129,29 @@ impl Tcb<'_> {
         }
         let header_len = header::header_len(self.key, self.hot.option_bytes());
         let len = batch.len as usize;
-        let payload = if sink.caps.tx_checksum || batch.len > u32::from(self.hot.mss) {
-            Payload::Offloaded(len)
+        let offload = sink.caps.tx_checksum || batch.len > u32::from(self.hot.mss);
+        let sum = if offload {
+            None
         } else {
-            Payload::Summed(len, sum_batch(env, batch))
+            Some(sum_batch(env, batch))
         };
         let (key, template) = (self.key, &self.cold.template);
         // The template marks new data.
         let fits = fields.ecn != 0 || !self.hot.has(flag::ECN);
         let write = |out: &mut [u8]| {
             if fits {
-                write_plain(out, template, key, &fields, payload)
+                write_plain(out, template, key, &fields, (len, sum));
             } else {
                 let options = header::plain_options(fields.timestamps, &[]);
-                header::write_all(out, &template.link(), key, &fields, &options, payload)
+                header::write_all(out, &template.link(), key, &fields, &options, (len, sum));
             }
         };
-        let mut meta = TxMeta::default();
+        let mut meta = header::meta(header::transport_at(key), offload);
         let in_place = if batch.count == 1 {
             env.nodes
                 .get_mut(batch.first)
                 .and_then(|node| node.frame.as_mut())
-                .and_then(|frame| {
-                    frame.with_header(header_len, |out| {
-                        meta = write(out);
-                    })
-                })
+                .and_then(|frame| frame.with_header(header_len, write))
         } else {
             None
         };
@@ -165,7 +162,7 @@ impl Tcb<'_> {
                 return Stop::NoFrame;
             };
             if let Some(out) = head.push_back(header_len) {
-                meta = write(out);
+                write(out);
             }
             drop(sink.tx.push_piece(head.freeze()));
             push_payload(env, sink.tx, batch);
@@ -210,19 +207,15 @@ impl Tcb<'_> {
             return Stop::NoFrame;
         };
         let mut fields = self.fields(env.now, env.pool, seq, flags);
-        let payload = if sink.caps.tx_checksum {
-            Payload::Offloaded(0)
-        } else {
-            Payload::Summed(0, Sum::ZERO)
-        };
+        let offload = sink.caps.tx_checksum;
+        let sum = if offload { None } else { Some(Sum::ZERO) };
         let key = self.key;
         let plain = flags & SYN == 0 && !self.hot.has(flag::OUT_OF_ORDER | flag::ECN);
-        let mut meta = TxMeta::default();
         if plain {
             let template = &self.cold.template;
             let header_len = header::header_len(key, self.hot.option_bytes());
             if let Some(out) = head.push_back(header_len) {
-                meta = write_plain(out, template, key, &fields, payload);
+                write_plain(out, template, key, &fields, (0, sum));
             }
         } else {
             if flags & SYN == 0 {
@@ -231,9 +224,10 @@ impl Tcb<'_> {
             let options = self.bare_options(env, &fields);
             let template = &self.cold.template;
             if let Some(out) = head.push_back(header::header_len(key, options.len())) {
-                meta = header::write_all(out, &template.link(), key, &fields, &options, payload);
+                header::write_all(out, &template.link(), key, &fields, &options, (0, sum));
             }
         }
+        let meta = header::meta(header::transport_at(key), offload);
         drop(sink.tx.push(head.freeze(), meta));
         env.counters.inc(Counter::TcpSegmentsOut);
         if !plain && self.hot.has(flag::OUT_OF_ORDER) {
@@ -310,25 +304,16 @@ fn write_plain(
     template: &Template,
     key: &FlowKey,
     fields: &HeaderFields,
-    payload: Payload,
-) -> TxMeta {
-    if key.is_v4() {
-        let (len, sum) = match payload {
-            Payload::Summed(len, sum) => (len, Some(sum)),
-            Payload::Offloaded(len) => (len, None),
-        };
-        let meta = header::v4_meta(sum.is_none());
-        if let Ok(timed) = <&mut [u8; header::V4_TIMED]>::try_from(&mut *out) {
-            header::write_v4(timed, template, fields, len, sum);
-            return meta;
-        }
-        if let Ok(plain) = <&mut [u8; header::V4_PLAIN]>::try_from(&mut *out) {
-            header::write_v4(plain, template, fields, len, sum);
-            return meta;
-        }
+    payload: (usize, Option<Sum>),
+) {
+    if let Ok(out) = <&mut [u8; header::V4_TIMED]>::try_from(&mut *out) {
+        header::write_plain(out, template, key, fields, payload);
+    } else if let Ok(out) = <&mut [u8; header::V6_TIMED]>::try_from(&mut *out) {
+        header::write_plain(out, template, key, fields, payload);
+    } else {
+        let options = header::plain_options(fields.timestamps, &[]);
+        header::write_all(out, &template.link(), key, fields, &options, payload);
     }
-    let options = header::plain_options(fields.timestamps, &[]);
-    header::write_all(out, &template.link(), key, fields, &options, payload)
 }
 
 #[inline]

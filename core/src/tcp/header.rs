@@ -158,17 +158,9 @@ pub(crate) fn pseudo_sum(key: &FlowKey, tcp_len: usize) -> Sum {
     }
 }
 
-/// Who completes the checksum.
-#[derive(Clone, Copy)]
-pub(crate) enum Payload {
-    /// We do: bytes of the payload and their sum.
-    Summed(usize, Sum),
-    /// The device does: bytes of the payload.
-    Offloaded(usize),
-}
-
 /// Writes Ethernet, IP and TCP header into `out`, which is just as long as they
-/// are, and says what the device has to do.
+/// are. `sum` is that of `payload_len` bytes of payload, or `None` where the
+/// device completes the checksum.
 #[inline]
 pub(crate) fn write_all(
     out: &mut [u8],
@@ -176,36 +168,37 @@ pub(crate) fn write_all(
     key: &FlowKey,
     fields: &HeaderFields,
     options: &[u8],
-    payload: Payload,
-) -> TxMeta {
-    let at = transport_at(key);
-    let (Payload::Summed(payload_len, _) | Payload::Offloaded(payload_len)) = payload;
-    let Some((front, tcp)) = out.split_at_mut_checked(at) else {
-        return TxMeta::default();
+    (payload_len, sum): (usize, Option<Sum>),
+) {
+    let Some((front, tcp)) = out.split_at_mut_checked(transport_at(key)) else {
+        return;
     };
     write_tcp(tcp, key, fields, options);
     let tcp_len = tcp.len() + payload_len;
     let pseudo = pseudo_sum(key, tcp_len);
-    let (check, checksum) = match payload {
-        Payload::Summed(_, sum) => (
-            pseudo.add_bytes(tcp).then(sum, 0).finish(),
-            TxChecksum::Done,
-        ),
-        Payload::Offloaded(_) => {
-            let start = u16::try_from(at).unwrap_or(0);
-            (
-                pseudo.fold(),
-                TxChecksum::Partial {
-                    start,
-                    offset: CHECKSUM_AT,
-                },
-            )
-        }
+    let check = match sum {
+        Some(sum) => pseudo.add_bytes(tcp).then(sum, 0).finish(),
+        None => pseudo.fold(),
     };
     if let Some(field) = tcp.get_mut(16..18) {
         field.copy_from_slice(&check.to_be_bytes());
     }
     write_link_and_ip(front, link, key, fields.ecn, tcp_len);
+}
+
+/// What the device has to do for a segment whose TCP header begins at byte
+/// `at`: complete the checksum, or nothing.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "below 100")]
+pub(crate) const fn meta(at: usize, offload: bool) -> TxMeta {
+    let checksum = if offload {
+        TxChecksum::Partial {
+            start: at as u16,
+            offset: CHECKSUM_AT,
+        }
+    } else {
+        TxChecksum::Done
+    };
     TxMeta {
         checksum,
         gso: None,
@@ -252,52 +245,66 @@ pub(crate) fn syn_flags(acknowledges: bool) -> u8 {
 pub(crate) const V4_PLAIN: usize = ETHERNET + IPV4 + TCP;
 /// The same with timestamps.
 pub(crate) const V4_TIMED: usize = V4_PLAIN + 12;
+/// Bytes of all headers of an IPv6 segment without options.
+pub(crate) const V6_PLAIN: usize = ETHERNET + IPV6 + TCP;
+/// The same with timestamps.
+pub(crate) const V6_TIMED: usize = V6_PLAIN + 12;
 
-/// What the device has to do for an IPv4 segment: complete the checksum, or
-/// nothing.
+/// Whether headers of this length, one of the four above, are IPv4's.
 #[inline(always)]
-pub(crate) fn v4_meta(offload: bool) -> TxMeta {
-    let checksum = if offload {
-        TxChecksum::Partial {
-            start: 34,
-            offset: CHECKSUM_AT,
-        }
+pub(crate) const fn is_v4(headers: usize) -> bool {
+    headers < V6_PLAIN
+}
+
+/// Whether headers of this length have timestamps.
+#[inline(always)]
+pub(crate) const fn is_timed(headers: usize) -> bool {
+    headers - tcp_at(headers) > TCP
+}
+
+/// Where TCP begins in headers of this length.
+#[inline(always)]
+pub(crate) const fn tcp_at(headers: usize) -> usize {
+    if is_v4(headers) {
+        ETHERNET + IPV4
     } else {
-        TxChecksum::Done
-    };
-    TxMeta {
-        checksum,
-        gso: None,
+        ETHERNET + IPV6
     }
 }
 
-/// [`write_all`] for the two shapes that nearly all segments have: IPv4, with
-/// timestamps or without options. Every offset is a constant. `sum` is that of
-/// `payload_len` bytes of payload, or `None` where the device completes the
-/// checksum.
+/// [`write_all`] for the shapes that nearly all segments have: with timestamps
+/// or without options. Every offset is a constant.
 #[inline(always)]
-pub(crate) fn write_v4<const N: usize>(
+pub(crate) fn write_plain<const N: usize>(
     out: &mut [u8; N],
     template: &Template,
+    key: &FlowKey,
     fields: &HeaderFields,
-    payload_len: usize,
-    sum: Option<Sum>,
+    (payload_len, sum): (usize, Option<Sum>),
 ) {
-    const { assert!(N == V4_PLAIN || N == V4_TIMED) };
-    #[expect(clippy::cast_possible_truncation, reason = "of an IPv4 packet")]
-    let tcp_len = (N - ETHERNET - IPV4 + payload_len) as u16;
-    let total = tcp_len.wrapping_add(20);
-    out[..38].copy_from_slice(&template.bytes);
-    out[16..18].copy_from_slice(&total.to_be_bytes());
-    out[24..26].copy_from_slice(&template.ip_check(total).to_be_bytes());
-    let words = fields.words(N - ETHERNET - IPV4);
-    out[38..42].copy_from_slice(&words[0].to_be_bytes());
-    out[42..46].copy_from_slice(&words[1].to_be_bytes());
-    out[46..50].copy_from_slice(&words[2].to_be_bytes());
-    if N == V4_TIMED {
-        out[54..58].copy_from_slice(&words[3].to_be_bytes());
-        out[58..62].copy_from_slice(&words[4].to_be_bytes());
-        out[62..66].copy_from_slice(&words[5].to_be_bytes());
+    let at = tcp_at(N);
+    #[expect(clippy::cast_possible_truncation, reason = "of an IP packet")]
+    let tcp_len = (N - at + payload_len) as u16;
+    if is_v4(N) {
+        let total = tcp_len.wrapping_add(20);
+        out[..38].copy_from_slice(&template.bytes);
+        out[16..18].copy_from_slice(&total.to_be_bytes());
+        out[24..26].copy_from_slice(&template.ip_check(total).to_be_bytes());
+    } else {
+        out[..22].copy_from_slice(&template.bytes[..22]);
+        out[18..20].copy_from_slice(&tcp_len.to_be_bytes());
+        out[22..38].copy_from_slice(&key.local_bytes());
+        out[38..54].copy_from_slice(&key.remote_bytes());
+        out[54..58].copy_from_slice(&template.ports().to_be_bytes());
+    }
+    let words = fields.words(N - at);
+    out[at + 4..at + 8].copy_from_slice(&words[0].to_be_bytes());
+    out[at + 8..at + 12].copy_from_slice(&words[1].to_be_bytes());
+    out[at + 12..at + 16].copy_from_slice(&words[2].to_be_bytes());
+    if is_timed(N) {
+        out[at + 20..at + 24].copy_from_slice(&words[3].to_be_bytes());
+        out[at + 24..at + 28].copy_from_slice(&words[4].to_be_bytes());
+        out[at + 28..at + 32].copy_from_slice(&words[5].to_be_bytes());
     }
     let pseudo = template.pseudo_sum(tcp_len);
     let check = match sum {
@@ -308,5 +315,5 @@ pub(crate) fn write_v4<const N: usize>(
         None => pseudo.fold(),
     };
     // The urgent pointer follows: zero.
-    out[50..54].copy_from_slice(&(u32::from(check) << 16).to_be_bytes());
+    out[at + 16..at + 20].copy_from_slice(&(u32::from(check) << 16).to_be_bytes());
 }

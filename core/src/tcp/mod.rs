@@ -54,7 +54,6 @@ pub(crate) mod rtt;
 pub(crate) mod segment;
 pub(crate) mod seq;
 mod stream;
-pub(crate) mod stream6;
 pub(crate) mod table;
 pub(crate) mod tcb;
 pub(crate) mod template;

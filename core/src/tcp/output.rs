@@ -242,7 +242,7 @@ impl Tcb<'_> {
 
     /// Whether the device cuts this flow's packets.
     #[inline]
-    fn can_segment(&self, sink: &Sink<'_>) -> bool {
+    pub(super) fn can_segment(&self, sink: &Sink<'_>) -> bool {
         let offered = if self.key.is_v4() {
             sink.caps.tso4
         } else {

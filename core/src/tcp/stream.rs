@@ -10,16 +10,16 @@ use pollwire_rings::TxBurst;
 
 use super::Env;
 use super::emit::{Sink, Stop};
-use super::header::{self, HeaderFields, V4_PLAIN, V4_TIMED};
+use super::header::{self, HeaderFields, V4_PLAIN, V4_TIMED, V6_PLAIN, V6_TIMED, tcp_at};
 use super::node::{NodeId, SENT};
 use super::seq::SeqNum;
 use super::tcb::{Tcb, TcpState, flag};
 use super::template::Template;
-use crate::Counter;
 use crate::wire::tcp::{ACK, PSH};
+use crate::{Counter, FlowKey};
 
 /// Any of these, and the run is not plain.
-pub(super) const UNUSUAL: u32 = flag::SEND_SYN
+const UNUSUAL: u32 = flag::SEND_SYN
     | flag::FIN_QUEUED
     | flag::RECOVERY
     | flag::UNORDERED_ACKS
@@ -31,7 +31,7 @@ pub(super) const UNUSUAL: u32 = flag::SEND_SYN
     | flag::PACED
     | flag::WATCHED;
 
-/// Headers of a run, `N` bytes: Ethernet, IPv4, TCP with timestamps or without
+/// Headers of a run, `N` bytes: Ethernet, IP, TCP with timestamps or without
 /// options.
 struct Run<const N: usize> {
     /// Sequence number and flags left out; the checksum is right where the
@@ -50,39 +50,36 @@ impl<const N: usize> Run<N> {
     /// Never inlined: the bytes are to lie in memory as one block, so that they
     /// are copied as one.
     #[inline(never)]
-    fn new(template: &Template, fields: &HeaderFields, len: u32) -> Self {
+    fn new(template: &Template, key: &FlowKey, fields: &HeaderFields, len: u32) -> Self {
         let mut bytes = [0; N];
-        header::write_v4(&mut bytes, template, fields, len as usize, None);
-        #[expect(clippy::cast_possible_truncation, reason = "at most the segment size")]
-        let tcp_len = (N - 34) as u16 + len as u16;
-        let words = Sum::of_words(fields.words(N - 34)) + Sum::of_words([template.ports()]);
-        Self {
-            bytes,
-            tcp: template.pseudo_sum(tcp_len) + words,
-            len,
-        }
+        header::write_plain(&mut bytes, template, key, fields, (len as usize, None));
+        // The checksum field holds the sum of the pseudo-header, for the device
+        // to complete: so this is the sum of both.
+        let tcp = Sum::of(&bytes[tcp_at(N)..]);
+        Self { bytes, tcp, len }
     }
 
     /// Writes the headers of one segment. `sum` is its payload's, or `None`
     /// where the device completes the checksum.
     #[inline(always)]
     fn stamp(&self, out: &mut [u8; N], seq: SeqNum, flags: u8, sum: Option<Sum>) {
+        let at = tcp_at(N);
         *out = self.bytes;
-        out[38..42].copy_from_slice(&seq.raw().to_be_bytes());
-        out[47] = flags;
+        out[at + 4..at + 8].copy_from_slice(&seq.raw().to_be_bytes());
+        out[at + 13] = flags;
         if let Some(payload) = sum {
             let own = Sum::of_words([seq.raw(), u32::from(flags)]);
             let check = (self.tcp + payload + own).finish();
-            out[50..52].copy_from_slice(&check.to_be_bytes());
+            out[at + 16..at + 18].copy_from_slice(&check.to_be_bytes());
         }
     }
 }
 
 /// A segment that may go out now.
-pub(super) struct Next {
-    pub(super) id: NodeId,
-    pub(super) len: u32,
-    pub(super) last: bool,
+struct Next {
+    id: NodeId,
+    len: u32,
+    last: bool,
 }
 
 impl Tcb<'_> {
@@ -93,32 +90,37 @@ impl Tcb<'_> {
         let usual = !self.hot.has(UNUSUAL)
             && matches!(self.hot.state, TcpState::Established | TcpState::CloseWait)
             && sink.resolved
-            && !sink.caps.tso4
-            && self.key.is_v4();
+            && !self.can_segment(sink);
         if !usual {
-            return self.send_plain_v6(env, sink);
+            return Stop::Done;
         }
         let Some(first) = self.next_plain(env) else {
             return Stop::Done;
         };
-        if self.hot.has(flag::TIMESTAMPS) {
-            self.send_run::<V4_TIMED>(env, sink, first)
-        } else {
-            self.send_run::<V4_PLAIN>(env, sink, first)
+        match (self.key.is_v4(), self.hot.has(flag::TIMESTAMPS)) {
+            (true, true) => self.send_run::<V4_TIMED>(env, sink, first),
+            (true, false) => self.send_run::<V4_PLAIN>(env, sink, first),
+            (false, true) => self.send_run::<V6_TIMED>(env, sink, first),
+            (false, false) => self.send_run::<V6_PLAIN>(env, sink, first),
         }
     }
 
-    /// Sends what is to be sent if that is one small segment: a request or a
-    /// reply. `false`, and nothing done, if it is not, or not the usual kind.
+    /// Sends what is to be sent if that is one small segment, with `N` bytes of
+    /// headers: a request or a reply. `false`, and nothing done, if it is not,
+    /// or not the usual kind.
     #[inline(always)]
-    pub(crate) fn send_lone(&mut self, env: &mut Env<'_>, tx: &mut TxBurst, offload: bool) -> bool {
+    pub(crate) fn send_lone<const N: usize>(
+        &mut self,
+        env: &mut Env<'_>,
+        tx: &mut TxBurst,
+        offload: bool,
+    ) -> bool {
         let Some(id) = self.hot.unsent else {
             return false;
         };
         let usual = self.hot.flags & (UNUSUAL | flag::TIMESTAMPS) == flag::TIMESTAMPS
             && self.hot.state == TcpState::Established
-            && self.hot.send.tail == Some(id)
-            && self.cold.template.is_v4();
+            && self.hot.send.tail == Some(id);
         if !usual {
             return false;
         }
@@ -136,17 +138,17 @@ impl Tcb<'_> {
         let seq = self.hot.snd_nxt;
         let fields = self.fields(env.now, env.pool, seq, ACK | PSH);
         // Shared or without headroom: a frame for the header, elsewhere.
-        let Some(mut room) = frame.header_room::<V4_TIMED>() else {
+        let Some(mut room) = frame.header_room::<N>() else {
             return false;
         };
         let (out, template) = (room.bytes(), &self.cold.template);
-        header::write_v4(out, template, &fields, len as usize, sum);
+        header::write_plain(out, template, self.key, &fields, (len as usize, sum));
         let whole = room.share();
         node.marks = SENT;
         node.sent_at = env.now;
         self.hot.unsent = None;
         self.hot.snd_nxt = seq + len;
-        place.put(whole, header::v4_meta(offload));
+        place.put(whole, header::meta(tcp_at(N), offload));
         env.counters.inc(Counter::TcpSegmentsOut);
         self.acknowledged();
         self.arm_rtx(env);
@@ -154,7 +156,7 @@ impl Tcb<'_> {
     }
 
     #[inline]
-    pub(super) fn next_plain(&self, env: &Env<'_>) -> Option<Next> {
+    fn next_plain(&self, env: &Env<'_>) -> Option<Next> {
         let id = self.hot.unsent?;
         let node = env.nodes.get(id)?;
         let (len, mss) = (node.len, u32::from(self.hot.mss));
@@ -176,13 +178,13 @@ impl Tcb<'_> {
         first: Next,
     ) -> Stop {
         let offloaded = sink.caps.tx_checksum;
-        let meta = header::v4_meta(offloaded);
+        let meta = header::meta(tcp_at(N), offloaded);
         let room = sink.tx.room(1);
         if room == 0 {
             return Stop::Full;
         }
         let fields = self.fields(env.now, env.pool, SeqNum::new(0), 0);
-        let mut run = Run::<N>::new(&self.cold.template, &fields, first.len);
+        let mut run = Run::<N>::new(&self.cold.template, self.key, &fields, first.len);
         let mut next = Some(first);
         let mut sent = 0;
         let stop = loop {
@@ -204,7 +206,7 @@ impl Tcb<'_> {
                 Some(Sum::of(frame))
             };
             if len != run.len {
-                run = Run::new(&self.cold.template, &fields, len);
+                run = Run::new(&self.cold.template, self.key, &fields, len);
             }
             let flags = if last { ACK | PSH } else { ACK };
             let seq = self.hot.snd_nxt;

@@ -23,7 +23,7 @@ use crate::{Counters, FlowKey, Random};
 const NEVER: Instant = Instant::from_nanos(u64::MAX);
 
 /// Bytes of a packet up to its TCP ports: Ethernet, IPv4 without options.
-pub(crate) const HEAD: usize = 38;
+pub(crate) const HEAD: usize = 58;
 /// The beginning of a packet.
 pub(crate) type Head = [u8; HEAD];
 

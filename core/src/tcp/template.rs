@@ -8,11 +8,14 @@ use crate::FlowKey;
 
 /// Ethernet and IPv4 header and both ports.
 const LEN: usize = 38;
+/// Ethernet header and an IPv6 header's part before the addresses.
+const V6_LEN: usize = 22;
 
 /// The constant front of a flow's segments.
 ///
 /// For IPv4 it reaches up to the ports, total length and header checksum left
-/// zero; for IPv6 it is the Ethernet header alone.
+/// zero. For IPv6 it reaches up to the addresses, which the flow's key holds, the
+/// payload length left zero; the ports stand at its end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Template {
     pub(crate) bytes: [u8; LEN],
@@ -38,7 +41,10 @@ impl Template {
     pub(crate) fn new(link: [u8; 14], key: &FlowKey, generation: u32) -> Self {
         let mut bytes = [0; LEN];
         bytes[..14].copy_from_slice(&link);
+        bytes[34..36].copy_from_slice(&key.local_port().to_be_bytes());
+        bytes[36..38].copy_from_slice(&key.remote_port().to_be_bytes());
         let (Some(local), Some(remote)) = (key.local_v4(), key.remote_v4()) else {
+            bytes[14..V6_LEN].copy_from_slice(&[0x60, 0, 0, 0, 0, 0, PROTOCOL_TCP, HOP_LIMIT]);
             let pseudo = Sum::pseudo_v6(key.local_bytes(), key.remote_bytes(), PROTOCOL_TCP, 0);
             return Self {
                 bytes,
@@ -53,8 +59,6 @@ impl Template {
         bytes[20..24].copy_from_slice(&[0x40, 0, HOP_LIMIT, PROTOCOL_TCP]);
         bytes[26..30].copy_from_slice(&local);
         bytes[30..34].copy_from_slice(&remote);
-        bytes[34..36].copy_from_slice(&key.local_port().to_be_bytes());
-        bytes[36..38].copy_from_slice(&key.remote_port().to_be_bytes());
         Self {
             bytes,
             ip: Sum::of(&bytes[14..34]).keep(),
@@ -63,12 +67,14 @@ impl Template {
         }
     }
 
-    /// Marks the packets with an ECN codepoint (RFC 3168, 5). No change where the
-    /// template does not reach so far.
+    /// Marks the packets with an ECN codepoint (RFC 3168, 5).
     pub(crate) fn set_ecn(&mut self, codepoint: u8) {
-        if self.bytes[14] == 0x45 {
+        if self.is_v4() {
             self.bytes[15] = codepoint;
             self.ip = Sum::of(&self.bytes[14..34]).keep();
+        } else {
+            // The class's low half stands before the flow label.
+            self.bytes[15] = (self.bytes[15] & 0x0f) | codepoint << 4;
         }
     }
 
@@ -76,6 +82,12 @@ impl Template {
     #[inline(always)]
     pub(crate) fn is_v4(&self) -> bool {
         self.bytes[14] == 0x45
+    }
+
+    /// Whether it is an IPv6 flow's, and not empty.
+    #[inline(always)]
+    pub(crate) fn is_v6(&self) -> bool {
+        self.bytes[14] == 0x60
     }
 
     /// The Ethernet header.
@@ -97,7 +109,7 @@ impl Template {
         Sum::kept(self.pseudo) + Sum::of_words([u32::from(tcp_len)])
     }
 
-    /// Both ports, as they stand in an IPv4 segment's header.
+    /// Both ports, as they stand in a segment's header.
     #[inline(always)]
     pub(crate) fn ports(&self) -> u32 {
         let [.., a, b, c, d] = self.bytes;

@@ -18,6 +18,7 @@ pub(crate) struct Work {
     pub(crate) title: &'static str,
     name: &'static str,
     offloads: &'static str,
+    over_ipv6: bool,
     /// Units in each repetition: a UDP round is two packets.
     units: u64,
     runs: [u64; 2],
@@ -35,8 +36,17 @@ impl Work {
             title,
             name,
             offloads,
+            over_ipv6: false,
             units,
             runs,
+        }
+    }
+
+    /// The same over IPv6, which pollwire alone can do here.
+    pub(crate) const fn over_ipv6(self) -> Self {
+        Self {
+            over_ipv6: true,
+            ..self
         }
     }
 
@@ -116,6 +126,7 @@ impl Counter {
     }
 
     fn total(&self, stack: &str, work: &Work, count: u64, idle: usize) -> Result<u64, String> {
+        let version = if work.over_ipv6 { "6" } else { "" };
         let mut valgrind = process::command("valgrind");
         valgrind
             .env(NO_REP_MOVSB.0, NO_REP_MOVSB.1)
@@ -124,7 +135,7 @@ impl Counter {
             .args([
                 stack,
                 work.offloads,
-                work.name,
+                &format!("{}{version}", work.name),
                 &count.to_string(),
                 &idle.to_string(),
             ]);
