@@ -30,7 +30,6 @@
 #define REAP_AFTER (10ULL * 1000 * 1000)
 /* How often a device without buffers looks whether there are any. */
 #define STARVED_STEP (1000ULL * 1000)
-#define REAPERS 2
 #define REAPER_LEN 60
 
 /* A buffer for reception, while it is the device's. */
@@ -49,17 +48,11 @@ struct tx_slot {
 };
 
 /* What goes before the pieces: an empty netbuf, in whose headroom the driver
- * writes its header. Frames are shared and read-only; this keeps it off them. */
+ * writes its header. Frames are shared and read-only; this keeps it off them.
+ * Or a whole packet: the frame to oneself, see tx_reap. */
 struct tx_head {
 	struct uk_netbuf netbuf;
 	struct tx_head *next;
-	uint8_t room[TX_ROOM];
-};
-
-/* A frame to oneself; see tx_reap. */
-struct reaper {
-	struct uk_netbuf netbuf;
-	int busy;
 	uint8_t room[TX_ROOM + REAPER_LEN];
 };
 
@@ -84,7 +77,6 @@ struct pollwire_uk_dev {
 	uint64_t idle_packets;
 	uint64_t idle_since;
 	uint64_t reaped_at;
-	struct reaper reapers[REAPERS];
 
 	struct pollwire_uk_stats stats;
 };
@@ -311,8 +303,8 @@ static struct tx_head *tx_new_head(struct pollwire_uk_dev *dev,
 	struct uk_netbuf *netbuf = &head->netbuf;
 
 	dev->tx_heads = head->next;
-	uk_netbuf_init_indir(netbuf, head->room, sizeof(head->room),
-			     dev->encap_tx, dev, tx_head_freed);
+	uk_netbuf_init_indir(netbuf, head->room, TX_ROOM, dev->encap_tx, dev,
+			     tx_head_freed);
 	if (request->flags & POLLWIRE_UK_TX_PARTIAL) {
 		netbuf->flags |= UK_NETBUF_F_PARTIAL_CSUM |
 				 UK_NETBUF_F_DATA_VALID;
@@ -428,11 +420,6 @@ static unsigned int tx_done(struct pollwire_uk_dev *dev, uint32_t *cookies,
 
 /* ---------------------------------------------------- completions when idle */
 
-static void reaper_freed(struct uk_netbuf *netbuf)
-{
-	__containerof(netbuf, struct reaper, netbuf)->busy = 0;
-}
-
 /* A frame like those with which routers test their own links: from this device,
  * to this device, of Ethernet's type for loopback. A bridge knows the address
  * to be where the frame came from and forwards it nowhere. */
@@ -448,25 +435,21 @@ static void reaper_write(uint8_t *frame, const struct uk_hwaddr *mac)
 
 static void reap(struct pollwire_uk_dev *dev)
 {
-	unsigned int i;
+	/* There is one: the ring is full before the heads are in use. */
+	struct tx_head *head = dev->tx_heads;
+	struct uk_netbuf *netbuf = &head->netbuf;
+	int status;
 
-	for (i = 0; i < REAPERS; i++) {
-		struct reaper *reaper = &dev->reapers[i];
-		int status;
-
-		if (reaper->busy)
-			continue;
-		uk_netbuf_init_indir(&reaper->netbuf, reaper->room,
-				     sizeof(reaper->room), dev->encap_tx, dev,
-				     reaper_freed);
-		reaper->netbuf.len = REAPER_LEN;
-		reaper_write(reaper->netbuf.data,
-			     uk_netdev_hwaddr_get(dev->netdev));
-		status = uk_netdev_tx_one(dev->netdev, QUEUE, &reaper->netbuf);
-		reaper->busy = uk_netdev_status_successful(status);
-		dev->stats.tx_reapers += reaper->busy;
-		return;
-	}
+	dev->tx_heads = head->next;
+	uk_netbuf_init_indir(netbuf, head->room, sizeof(head->room),
+			     dev->encap_tx, dev, tx_head_freed);
+	netbuf->len = REAPER_LEN;
+	reaper_write(netbuf->data, uk_netdev_hwaddr_get(dev->netdev));
+	status = uk_netdev_tx_one(dev->netdev, QUEUE, netbuf);
+	if (uk_netdev_status_successful(status))
+		dev->stats.tx_reapers++;
+	else
+		tx_head_freed(netbuf);
 }
 
 static int tx_reap(struct pollwire_uk_dev *dev, uint64_t interval)
@@ -584,6 +567,7 @@ static int configure(struct pollwire_uk_dev *dev, struct pollwire_uk_caps *caps)
 	struct uk_netdev_conf conf = { .nb_rx_queues = 1, .nb_tx_queues = 1 };
 	struct uk_netdev_txqueue_conf txq_conf = { .a = dev->alloc };
 	struct uk_netdev_queue_info rxq, txq;
+	unsigned int packets;
 	int rc;
 
 	rc = uk_netdev_configure(dev->netdev, &conf);
@@ -596,12 +580,13 @@ static int configure(struct pollwire_uk_dev *dev, struct pollwire_uk_caps *caps)
 	if (rc < 0)
 		return rc;
 	/* A received packet takes two descriptors, a transmitted one at least
-	 * two. One packet more than the ring holds, so that it is the ring that
-	 * says when it is full: asking it is what reaps completions. */
+	 * two: pieces that adjoin share one. One packet more than the ring holds,
+	 * so that it is the ring that says when it is full: asking it is what
+	 * reaps completions, and nothing else does. */
+	packets = MIN(txq.nb_max / 2 + 1, INT16_MAX / POLLWIRE_UK_TX_PIECES);
 	caps->rx_slots = rxq.nb_max / 2;
-	caps->tx_slots = txq.nb_max + POLLWIRE_UK_TX_PIECES;
-	rc = make_slots(dev, caps->rx_slots, caps->tx_slots,
-			txq.nb_max / 2 + 1);
+	caps->tx_slots = packets * POLLWIRE_UK_TX_PIECES;
+	rc = make_slots(dev, caps->rx_slots, caps->tx_slots, packets);
 	if (rc < 0)
 		return rc;
 	return uk_netdev_txq_configure(dev->netdev, QUEUE, 0, &txq_conf);
