@@ -5,7 +5,8 @@
 #![forbid(unsafe_code)]
 
 use pollwire_apps::echo::{self, PROGRAM};
-use pollwire_core::{Memory, NetCell, Runtime, Stack};
+use pollwire_boot::{boot, refuse};
+use pollwire_core::{Memory, NetCell, Runtime};
 use pollwire_guest::{ExitCode, Guest};
 
 pollwire_guest::entry!(main; net "service");
@@ -16,23 +17,11 @@ static MEMORY: Memory<2048, 1024> = Memory::new();
 fn main(guest: Guest) -> ExitCode {
     let (network, mode) = match echo::arguments(&PROGRAM, guest.args()) {
         Ok(arguments) => arguments,
-        Err(stop) => {
-            pollwire_guest::println!("{stop}");
-            return ExitCode::from(stop.exit_code());
-        }
+        Err(stop) => return refuse(&stop),
     };
-    if let Some(level) = network.log {
-        log::set_max_level(level);
-    }
-    let mut seed = [0; 32];
-    guest.random().fill(&mut seed);
-    let open = |pool: &_| guest.net("service", pool);
-    let (stack, device) = match Stack::boot(&MEMORY, &network.config(seed), open) {
+    let (stack, device) = match boot(&guest, &MEMORY, &network) {
         Ok(booted) => booted,
-        Err(error) => {
-            log::error!("{error}");
-            return ExitCode::FAILURE;
-        }
+        Err(failure) => return failure,
     };
     let cell = NetCell::new(stack);
     let mut runtime = Runtime::new(&cell, device, guest.clock());

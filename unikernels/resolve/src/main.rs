@@ -4,7 +4,8 @@
 #![forbid(unsafe_code)]
 
 use pollwire_apps::resolve::{self, PROGRAM};
-use pollwire_core::{Clock, Memory, NetCell, Runtime, Stack};
+use pollwire_boot::{boot, refuse};
+use pollwire_core::{Clock, Memory, NetCell, Runtime};
 use pollwire_guest::{ExitCode, Guest};
 use pollwire_tls::WallClock;
 
@@ -16,23 +17,11 @@ static MEMORY: Memory<512, 32> = Memory::new();
 fn main(guest: Guest) -> ExitCode {
     let (network, question) = match resolve::arguments(&PROGRAM, guest.args()) {
         Ok(arguments) => arguments,
-        Err(stop) => {
-            pollwire_guest::println!("{stop}");
-            return ExitCode::from(stop.exit_code());
-        }
+        Err(stop) => return refuse(&stop),
     };
-    if let Some(level) = network.log {
-        log::set_max_level(level);
-    }
-    let mut seed = [0; 32];
-    guest.random().fill(&mut seed);
-    let open = |pool: &_| guest.net("service", pool);
-    let (stack, device) = match Stack::boot(&MEMORY, &network.config(seed), open) {
+    let (stack, device) = match boot(&guest, &MEMORY, &network) {
         Ok(booted) => booted,
-        Err(error) => {
-            log::error!("{error}");
-            return ExitCode::FAILURE;
-        }
+        Err(failure) => return failure,
     };
     let cell = NetCell::new(stack);
     let mut runtime = Runtime::new(&cell, device, guest.clock());

@@ -6,7 +6,8 @@
 
 use pollwire_apps::services::{self, PROGRAM, tls};
 use pollwire_args::{Network, Stop};
-use pollwire_core::{Clock, Memory, NetCell, Runtime, Stack};
+use pollwire_boot::{boot, refuse};
+use pollwire_core::{Clock, Memory, NetCell, Runtime};
 use pollwire_guest::{ExitCode, Guest};
 use pollwire_tls::WallClock;
 
@@ -22,23 +23,11 @@ const KEY: &[u8] = include_bytes!(env!("POLLWIRE_TLS_KEY"));
 fn main(guest: Guest) -> ExitCode {
     let network = match network(&guest) {
         Ok(network) => network,
-        Err(stop) => {
-            pollwire_guest::println!("{stop}");
-            return ExitCode::from(stop.exit_code());
-        }
+        Err(stop) => return refuse(&stop),
     };
-    if let Some(level) = network.log {
-        log::set_max_level(level);
-    }
-    let mut seed = [0; 32];
-    guest.random().fill(&mut seed);
-    let open = |pool: &_| guest.net("service", pool);
-    let (stack, device) = match Stack::boot(&MEMORY, &network.config(seed), open) {
+    let (stack, device) = match boot(&guest, &MEMORY, &network) {
         Ok(booted) => booted,
-        Err(error) => {
-            log::error!("{error}");
-            return ExitCode::FAILURE;
-        }
+        Err(failure) => return failure,
     };
     let cell = NetCell::new(stack);
     let mut runtime = Runtime::new(&cell, device, guest.clock());
