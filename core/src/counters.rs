@@ -158,6 +158,9 @@ named! {
         /// Times that a peer threw away what it had acknowledged selectively (RFC
         /// 2018, 8).
         TcpReneges = "tcp-reneges",
+        /// Losses, and segments out of order, of connections for which no record
+        /// of such trouble was free.
+        TcpNoEpisode = "tcp-no-episode",
         /// Duplicates that were received and reported.
         TcpDsacksOut = "tcp-dsacks-out",
         /// Losses that were none, as a timestamp's echo showed (RFC 3522).

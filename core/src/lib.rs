@@ -50,7 +50,9 @@ pub use runtime::Runtime;
 pub use socket::{
     BoundUdp, ConnectedUdp, Net, NetCell, ReadHalf, TcpFlow, TcpListener, UdpSocket, WriteHalf,
 };
-pub use stack::{BYTES_PER_FLOW, BootError, Config, Memory, Stack, TcpEvent, TcpEventKind};
+pub use stack::{
+    BYTES_PER_FLOW, BootError, Config, Memory, RECORD_BYTES_PER_FLOW, Stack, TcpEvent, TcpEventKind,
+};
 pub use tcp::{
     CongestionControl, Ecn, FlowId, Handshake, Interest, ListenOptions, ListenerId, ListenerStats,
     LossState, Pacing, SeqNum, Shutdown, SynCookies, TcpInfo, TcpOptions, TcpState,

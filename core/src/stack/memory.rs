@@ -3,6 +3,7 @@
 use pollwire_rings::{Blank, FrameMemory, FramePool, Region, TakeCell};
 
 use crate::flow::Slot;
+use crate::tcp::episode;
 use crate::tcp::half_open::HalfOpen;
 use crate::tcp::node::Node;
 use crate::tcp::records::Record;
@@ -22,8 +23,8 @@ use crate::timer_wheel::Link;
 /// There are as many records of 64 bytes for connections in TIME-WAIT as flows,
 /// and as many again for handshakes of the passive side.
 ///
-/// A frame costs `SIZE` + 144 bytes; a flow [`BYTES_PER_FLOW`], and its share of
-/// the records 160.
+/// A frame costs `SIZE` + 144 bytes; a flow [`BYTES_PER_FLOW`], of which a few lie
+/// on the heap, and its share of the records [`RECORD_BYTES_PER_FLOW`].
 pub struct Memory<const FRAMES: usize, const FLOWS: usize, const SIZE: usize = 2048> {
     frames: FrameMemory<FRAMES, SIZE>,
     flows: TakeCell<FlowMemory<FRAMES, FLOWS>>,
@@ -131,11 +132,18 @@ pub(crate) struct Parts {
     pub(crate) handshakes: RecordMemory<HalfOpen>,
 }
 
-/// Bytes of fixed memory per flow, buffers aside: its state and key, two table
-/// slots, one timer link.
-pub const BYTES_PER_FLOW: usize = size_of::<FlowSlot>() + 2 * size_of::<Slot>() + size_of::<Link>();
+/// What one more flow adds to a stack's memory, bytes, buffers and records aside:
+/// its state and key, two table slots, a timer, and its share of what flows in
+/// trouble keep, which lies on the heap.
+pub const BYTES_PER_FLOW: usize =
+    size_of::<FlowSlot>() + 2 * size_of::<Slot>() + size_of::<Link>() + episode::BYTES_PER_FLOW;
+
+/// Bytes of records for each flow: one for a handshake and one for TIME-WAIT,
+/// each with two table slots.
+pub const RECORD_BYTES_PER_FLOW: usize =
+    size_of::<Record<HalfOpen>>() + size_of::<Record<TimeWait>>() + 4 * size_of::<Slot>();
 
 const _: () = assert!(
-    BYTES_PER_FLOW <= 608,
-    "an idle connection costs at most 608 bytes"
+    BYTES_PER_FLOW <= 512,
+    "an idle connection costs at most 512 bytes"
 );

@@ -25,7 +25,7 @@ use pollwire_rings::{Caps, FrameBuf, FramePool, Instant, NetDevice, TxBurst};
 
 pub use log::{TcpEvent, TcpEventKind};
 use looped::Looped;
-pub use memory::{BYTES_PER_FLOW, Memory};
+pub use memory::{BYTES_PER_FLOW, Memory, RECORD_BYTES_PER_FLOW};
 
 use crate::dhcp::{Client, DhcpConfig};
 use crate::flow::FlowTable;

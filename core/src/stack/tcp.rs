@@ -126,6 +126,9 @@ impl Stack {
         };
         let verdict = tcb.on_segment(&mut env, seg, frame);
         self.tcp.touch(index);
+        if self.tcp.nodes.episodes.are_low() {
+            self.tcp.reclaim();
+        }
         if let Some(was) = was {
             self.log_segment(now, index, seg, was);
         }
@@ -327,7 +330,7 @@ impl Stack {
         }
         tcb.cold.error = error;
         nodes.clear(&mut tcb.hot.send);
-        nodes.clear(&mut tcb.cold.out_of_order);
+        tcb.cold.end_episode(nodes);
         tcb.hot.unsent = None;
         if error.is_some() {
             tcb.cold.first_unread = None;

@@ -24,7 +24,7 @@ impl Stack {
         let owned = tcb.hot.has(flag::OWNED);
         let pending = tcb.hot.has(flag::ACK_NOW);
         nodes.clear(&mut tcb.hot.send);
-        nodes.clear(&mut tcb.cold.out_of_order);
+        tcb.cold.end_episode(nodes);
         tcb.hot.unsent = None;
         tcb.hot.state = TcpState::Closed;
         tcb.hot.clear(flag::ACK_NOW);

@@ -227,9 +227,10 @@ impl Tcb<'_> {
             self.hot.rtx_at = Instant::ZERO;
         }
         if self.hot.flight() > 0 {
-            self.begin_disorder();
-            self.forget_retransmission(env);
-            self.mark_head_lost(env);
+            if self.begin_disorder(env) {
+                self.forget_retransmission(env);
+                self.mark_head_lost(env);
+            }
             self.restart_rtx(env);
         }
     }

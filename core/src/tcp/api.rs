@@ -511,9 +511,11 @@ impl Tcb<'_> {
     fn shut_read(&mut self, env: &mut Env<'_>) {
         self.cold.first_unread = None;
         env.nodes.clear(&mut self.hot.recv);
-        env.nodes.clear(&mut self.cold.out_of_order);
+        if let Some(episode) = self.cold.episode_mut() {
+            env.nodes.clear(&mut episode.out_of_order);
+            episode.out_of_order_count = 0;
+        }
         self.hot.rcv_held = 0;
-        self.cold.out_of_order_count = 0;
         self.hot.clear(flag::OUT_OF_ORDER);
         self.hot.set(flag::READ_SHUT);
         self.wake_reader();

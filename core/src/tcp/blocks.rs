@@ -20,7 +20,10 @@ impl Tcb<'_> {
     /// A segment was queued at `seq`, behind the node `after`. One that continues
     /// the stretch of the last takes its place.
     pub(super) fn note_arrival(&mut self, env: &Env<'_>, seq: SeqNum, after: Link) {
-        let recent = &mut self.cold.arrivals;
+        let Some(episode) = self.cold.episode_mut() else {
+            return;
+        };
+        let recent = &mut episode.arrivals;
         let before = after.and_then(|id| env.nodes.get(id));
         let continues = before.is_some_and(|node| node.seq == recent[0] && node.end() == seq);
         if !continues && seq != recent[0] {
@@ -36,7 +39,8 @@ impl Tcb<'_> {
     pub(crate) fn sack_blocks(&mut self, env: &Env<'_>, most: usize) -> ArrayVec<(u32, u32), MOST> {
         let mut recent = [None; REMEMBERED];
         let mut others = ArrayVec::<(SeqNum, SeqNum), MOST>::new();
-        let mut at = self.cold.out_of_order.head;
+        let episode = self.cold.episode();
+        let mut at = episode.out_of_order.head;
         while let Some(node) = at.and_then(|id| env.nodes.get(id)) {
             let (left, mut right) = (node.seq, node.end());
             at = node.next;
@@ -47,7 +51,7 @@ impl Tcb<'_> {
                 at = next.next;
             }
             let holds = |seq: &SeqNum| left.at_or_before(*seq) && right.after(*seq);
-            let place = self.cold.arrivals.iter().position(holds);
+            let place = episode.arrivals.iter().position(holds);
             match place.and_then(|place| recent.get_mut(place)) {
                 Some(place) => *place = Some((left, right)),
                 None if others.is_full() => {}
@@ -56,11 +60,15 @@ impl Tcb<'_> {
         }
         let stretches = recent.into_iter().flatten().chain(others);
         let mut blocks = ArrayVec::new();
+        let mut arrivals = episode.arrivals;
         for (index, (left, right)) in stretches.take(MOST).enumerate() {
             blocks.push((left.raw(), right.raw()));
-            if let Some(arrival) = self.cold.arrivals.get_mut(index) {
+            if let Some(arrival) = arrivals.get_mut(index) {
                 *arrival = left;
             }
+        }
+        if let Some(episode) = self.cold.episode_mut() {
+            episode.arrivals = arrivals;
         }
         blocks.truncate(most);
         self.add_report(&mut blocks, most);

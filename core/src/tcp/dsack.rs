@@ -29,9 +29,13 @@ impl Duplicate {
 impl Tcb<'_> {
     /// The bytes from `left` to `right` arrived once more: the next ACK says so.
     /// Of several before that ACK, the first counts.
-    pub(crate) fn report_duplicate(&mut self, left: SeqNum, right: SeqNum) {
-        if self.hot.has(flag::SACK) && left.before(right) && !self.cold.duplicate.is_some() {
-            self.cold.duplicate = Duplicate { left, right };
+    pub(crate) fn report_duplicate(&mut self, env: &mut Env<'_>, left: SeqNum, right: SeqNum) {
+        if self.hot.has(flag::SACK)
+            && left.before(right)
+            && let Some(episode) = self.begin_episode(env)
+            && !episode.duplicate.is_some()
+        {
+            episode.duplicate = Duplicate { left, right };
             self.hot.set(flag::OUT_OF_ORDER);
         }
     }
@@ -40,8 +44,9 @@ impl Tcb<'_> {
     /// block is only used to report a duplicate contiguous sequence of data
     /// received by the receiver in the most recent packet."
     pub(super) fn add_report(&self, blocks: &mut ArrayVec<(u32, u32), 4>, most: usize) {
-        let Duplicate { left, right } = self.cold.duplicate;
-        if self.cold.duplicate.is_some() {
+        let duplicate = self.cold.episode().duplicate;
+        if duplicate.is_some() {
+            let Duplicate { left, right } = duplicate;
             blocks.truncate(most.saturating_sub(1));
             blocks.insert(0, (left.raw(), right.raw()));
         }
@@ -51,9 +56,11 @@ impl Tcb<'_> {
     /// again.
     #[cold]
     pub(super) fn reported(&mut self, env: &mut Env<'_>) {
-        if self.cold.duplicate.is_some() {
+        if let Some(episode) = self.cold.episode_mut()
+            && episode.duplicate.is_some()
+        {
+            episode.duplicate = Duplicate::EMPTY;
             env.counters.inc(Counter::TcpDsacksOut);
-            self.cold.duplicate = Duplicate::EMPTY;
         }
         self.note_out_of_order();
     }
@@ -62,7 +69,8 @@ impl Tcb<'_> {
     /// for data before it.
     pub(super) fn note_out_of_order(&mut self) {
         let early_fin = self.cold.marks & mark::EARLY_FIN != 0;
-        if self.cold.out_of_order.is_empty() && !self.cold.duplicate.is_some() && !early_fin {
+        let episode = self.cold.episode();
+        if episode.out_of_order.is_empty() && !episode.duplicate.is_some() && !early_fin {
             self.hot.clear(flag::OUT_OF_ORDER);
         }
     }

@@ -168,7 +168,7 @@ impl Tcb<'_> {
         if seg.seq_len() > 0 && !seg.has(SYN) {
             let end = seg.seq + seg.len;
             if end.at_or_before(self.hot.rcv_nxt) {
-                self.report_duplicate(seg.seq, end);
+                self.report_duplicate(env, seg.seq, end);
             }
             self.ack_now()
         } else {
@@ -382,8 +382,9 @@ impl Tcb<'_> {
             return Ok(self.on_fin());
         }
         if fin {
-            self.keep_early_fin(fin_at);
-        } else if self.cold.marks & mark::EARLY_FIN != 0 && self.cold.early_fin == self.hot.rcv_nxt
+            self.keep_early_fin(env, fin_at);
+        } else if self.cold.marks & mark::EARLY_FIN != 0
+            && self.cold.episode().early_fin == self.hot.rcv_nxt
         {
             return Ok(self.on_fin());
         }
@@ -393,11 +394,13 @@ impl Tcb<'_> {
     /// A FIN behind a hole counts once the hole is filled. The flag keeps the
     /// segment that fills it off the fast path.
     #[cold]
-    fn keep_early_fin(&mut self, at: SeqNum) {
+    fn keep_early_fin(&mut self, env: &mut Env<'_>, at: SeqNum) {
         self.ack_now();
-        self.cold.early_fin = at;
-        self.cold.marks |= mark::EARLY_FIN;
-        self.hot.set(flag::OUT_OF_ORDER);
+        if let Some(episode) = self.begin_episode(env) {
+            episode.early_fin = at;
+            self.cold.marks |= mark::EARLY_FIN;
+            self.hot.set(flag::OUT_OF_ORDER);
+        }
     }
 
     /// Queues the payload, in one piece or several.

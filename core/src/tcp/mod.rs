@@ -9,6 +9,7 @@
 //! | [`input`] | what any segment does to a connection |
 //! | [`ack`], [`recovery`], [`congestion`], [`ecn`], [`rtt`] | acknowledgements, loss, rate, timeouts |
 //! | [`buffers`] | how large buffers and windows may become |
+//! | [`episode`] | what only a flow in trouble keeps |
 //! | [`dsack`] | reports of duplicates that arrived |
 //! | [`receive`], [`blocks`] | data in order and out of order, the receive window, SACK blocks |
 //! | [`stream`] | runs of plain segments: the fast path out |
@@ -34,6 +35,7 @@ pub(crate) mod cookie;
 mod dsack;
 pub(crate) mod ecn;
 pub(crate) mod emit;
+pub(crate) mod episode;
 pub(crate) mod half_open;
 pub(crate) mod header;
 mod info;

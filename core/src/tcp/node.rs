@@ -11,6 +11,7 @@ use core::num::NonZeroU32;
 
 use pollwire_rings::{FrameRef, Instant, Region};
 
+use super::episode::Episodes;
 use super::seq::SeqNum;
 
 /// Index of a node, from 1; `Option<NodeId>` is four bytes and all-zero is
@@ -107,6 +108,8 @@ impl Queue {
 /// The slab. Unused nodes form a list of their own; nodes past `fresh` were
 /// never used, so static memory needs no set-up.
 pub(crate) struct Nodes {
+    /// The other stock that flows take from.
+    pub(crate) episodes: Episodes,
     slab: Region<Node>,
     free: Link,
     fresh: u32,
@@ -114,8 +117,9 @@ pub(crate) struct Nodes {
 }
 
 impl Nodes {
-    pub(crate) fn new(slab: Region<Node>) -> Self {
+    pub(crate) fn new(slab: Region<Node>, episodes: Episodes) -> Self {
         Self {
+            episodes,
             slab,
             free: None,
             fresh: 0,

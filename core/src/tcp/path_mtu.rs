@@ -64,6 +64,14 @@ impl PathMtu {
 }
 
 impl Tcb<'_> {
+    fn path(&self) -> &PathMtu {
+        &self.cold.episode().path
+    }
+
+    fn path_mut(&mut self) -> Option<&mut PathMtu> {
+        self.cold.episode_mut().map(|episode| &mut episode.path)
+    }
+
     /// The size in force.
     pub(crate) fn segment_size(&self) -> u16 {
         self.hot.mss + self.option_size()
@@ -76,13 +84,14 @@ impl Tcb<'_> {
 
     /// A router said something of the path that is no reason to give up.
     pub(crate) fn on_soft_error(&mut self, now: Instant, error: ConnError) {
-        self.cold.soft_error = Some((error, Millisecond::of(now)));
+        self.cold.soft_error = Some(error);
+        self.cold.soft_error_at = Millisecond::of(now);
     }
 
     /// What a router said since the peer was last heard.
     pub(crate) fn soft_error(&self) -> Option<ConnError> {
-        let (reason, at) = self.cold.soft_error?;
-        at.is_after(self.cold.heard_at).then_some(reason)
+        let later = self.cold.soft_error_at.is_after(self.cold.heard_at);
+        self.cold.soft_error.filter(|_| later)
     }
 
     fn option_size(&self) -> u16 {
@@ -106,14 +115,15 @@ impl Tcb<'_> {
         if !self.hot.state.is_synchronized() || size >= self.agreed_size() {
             return;
         }
-        let path = &mut self.cold.path;
-        if path.probe > size {
+        if let Some(path) = self.path_mut()
+            && path.probe > size
+        {
             (path.high, path.told) = (size, true);
             self.on_mtu_probe_lost(env);
         }
         if size < self.segment_size() {
             self.shrink(env, size, RAISE_NANOS);
-            self.resend_without_reduction();
+            self.resend_without_reduction(env);
         }
     }
 
@@ -121,23 +131,26 @@ impl Tcb<'_> {
         env.counters.inc(Counter::TcpSegmentSizeLowered);
         self.hot.mss = size - self.option_size();
         self.cut_to(env, u32::from(self.hot.mss));
-        self.cold.path.high = 0;
+        if let Some(episode) = self.begin_episode(env) {
+            episode.path.high = 0;
+        }
         self.stop_search(env.now, search_nanos);
     }
 
     /// Sends what is marked lost again, as far as `cwnd` goes, which stays.
-    fn resend_without_reduction(&mut self) {
+    fn resend_without_reduction(&mut self, env: &mut Env<'_>) {
         if self.hot.lost > 0 && !self.hot.has(flag::RECOVERY) {
+            self.begin_disorder(env);
             self.cold.recover = self.hot.snd_nxt;
             self.hot.set(flag::LOSS_RECOVERY | flag::UNORDERED_ACKS);
-            self.cold.recovery.forced = true;
+            self.cold.marks |= mark::FORCED;
         }
     }
 
     /// A retransmission timeout. RFC 4821, 7.7: "full-stop timeout" of long
     /// segments means that the path swallows them.
     pub(crate) fn on_timeout_of_long(&mut self, env: &mut Env<'_>) {
-        if self.cold.path.probe != 0 {
+        if self.path().probe != 0 {
             self.fail_probe();
         }
         let head = self.hot.send.head.and_then(|id| env.nodes.get(id));
@@ -160,10 +173,9 @@ impl Tcb<'_> {
 
     /// Whether it is time to look for a larger size; keeps the timer.
     pub(crate) fn on_search_timer(&mut self, now: Instant) {
-        let path = &mut self.cold.path;
-        if path.search_at_secs == 0 {
+        let Some(path) = self.path_mut().filter(|path| path.search_at_secs != 0) else {
             return;
-        }
+        };
         let at = Instant::from_secs(u64::from(path.search_at_secs));
         if at <= now {
             path.search_at_secs = 0;
@@ -179,12 +191,17 @@ impl Tcb<'_> {
     }
 
     fn stop_search(&mut self, now: Instant, again_nanos: u64) {
-        self.cold.path.searching = false;
-        self.cold.path.probe = 0;
+        let smaller = self.segment_size() < self.agreed_size();
+        let at = now.plus_nanos(again_nanos).as_nanos() / 1_000_000_000 + 1;
+        if let Some(path) = self.path_mut() {
+            path.searching = false;
+            path.probe = 0;
+            if smaller {
+                path.search_at_secs = u32::try_from(at).unwrap_or(u32::MAX);
+            }
+        }
         self.unwatch();
-        if self.segment_size() < self.agreed_size() {
-            let at = now.plus_nanos(again_nanos).as_nanos() / 1_000_000_000 + 1;
-            self.cold.path.search_at_secs = u32::try_from(at).unwrap_or(u32::MAX);
+        if smaller {
             self.on_search_timer(now);
         }
     }
@@ -198,7 +215,7 @@ impl Tcb<'_> {
 
     /// Takes the short paths again, if nobody wants to see every segment.
     fn unwatch(&mut self) {
-        if !self.cold.path.searching && !self.has_mark(mark::LOGGED) {
+        if !self.path().searching && !self.has_mark(mark::LOGGED) {
             self.hot.clear(flag::WATCHED);
         }
     }
@@ -206,12 +223,12 @@ impl Tcb<'_> {
     /// The size to try next; `None` ends the search.
     fn candidate(&self) -> Option<u16> {
         let (size, agreed) = (self.segment_size(), self.agreed_size());
-        let high = match self.cold.path.high {
+        let high = match self.path().high {
             0 => return (size < agreed).then_some(agreed),
             high => high.min(agreed),
         };
         let gain = high.saturating_sub(size);
-        if self.cold.path.told {
+        if self.path().told {
             return (gain > 0).then_some(high);
         }
         (gain >= STEP).then(|| size + gain.div_ceil(2))
@@ -220,9 +237,9 @@ impl Tcb<'_> {
     /// Sends a probe if one is wanted and can be: new data, as one segment of
     /// the size to be tried, with enough behind it that its loss would show.
     pub(crate) fn send_mtu_probe(&mut self, env: &mut Env<'_>, sink: &mut Sink<'_>) -> Stop {
-        let quiet = self.cold.path.probe == 0 && !self.hot.has(DISORDER);
+        let quiet = self.path().probe == 0 && !self.hot.has(DISORDER);
         let open = matches!(self.hot.state, TcpState::Established | TcpState::CloseWait);
-        if !self.cold.path.searching || !quiet || !open || !sink.resolved {
+        if !self.path().searching || !quiet || !open || !sink.resolved {
             return Stop::Done;
         }
         let Some(size) = self.candidate() else {
@@ -253,8 +270,9 @@ impl Tcb<'_> {
         }
         self.mark_sent(env, &batch);
         self.arm_rtx(env);
-        self.cold.path.probe = size;
-        self.cold.path.probe_from = from;
+        if let Some(path) = self.path_mut() {
+            (path.probe, path.probe_from) = (size, from);
+        }
         env.counters.inc(Counter::TcpMtuProbes);
         Stop::Done
     }
@@ -282,11 +300,11 @@ impl Tcb<'_> {
 
     /// An acknowledgement while a probe is out: has it arrived?
     pub(crate) fn on_mtu_probe_ack(&mut self, env: &mut Env<'_>) {
-        let path = self.cold.path;
+        let path = *self.path();
         if path.probe == 0 || self.hot.snd_una.before(self.probe_end()) {
             return;
         }
-        self.cold.path.probe = 0;
+        self.abandon_mtu_probe();
         self.hot.mss = path.probe - self.option_size();
         env.counters.inc(Counter::TcpSegmentSizeRaised);
         if self.candidate().is_none() {
@@ -298,7 +316,7 @@ impl Tcb<'_> {
     /// 7.6.1: "the probe packet was the only packet lost"; that is no sign of
     /// congestion.
     pub(crate) fn is_mtu_probe_lost(&self, env: &Env<'_>) -> bool {
-        let path = &self.cold.path;
+        let path = self.path();
         if path.probe == 0 || self.hot.lost > u32::from(path.probe) {
             return false;
         }
@@ -314,25 +332,29 @@ impl Tcb<'_> {
 
     /// The probe was lost: its bytes go out again in segments of the old size.
     pub(crate) fn on_mtu_probe_lost(&mut self, env: &mut Env<'_>) {
-        let (from, end) = (self.cold.path.probe_from, self.probe_end());
+        let (from, end) = (self.path().probe_from, self.probe_end());
         self.fail_probe();
         self.mark_lost_between(env, from, end);
-        self.resend_without_reduction();
+        self.resend_without_reduction(env);
     }
 
     /// Where the probe ends that is out.
     fn probe_end(&self) -> SeqNum {
-        let len = self.cold.path.probe.saturating_sub(self.option_size());
-        self.cold.path.probe_from + u32::from(len)
+        let len = self.path().probe.saturating_sub(self.option_size());
+        self.path().probe_from + u32::from(len)
     }
 
     /// Other segments were lost with the probe: that says nothing of its size.
     pub(crate) fn abandon_mtu_probe(&mut self) {
-        self.cold.path.probe = 0;
+        if let Some(path) = self.path_mut() {
+            path.probe = 0;
+        }
     }
 
     fn fail_probe(&mut self) {
-        let path = &mut self.cold.path;
+        let Some(path) = self.path_mut() else {
+            return;
+        };
         let failed = path.probe - 1;
         path.told &= path.high <= failed;
         path.high = match path.high {

@@ -13,6 +13,7 @@
 
 use pollwire_rings::{FramePool, FrameRef, Instant};
 
+use super::node::Queue;
 use super::seq::SeqNum;
 use super::tcb::{Tcb, flag};
 use super::{Env, is_scarce};
@@ -43,14 +44,14 @@ impl Tcb<'_> {
         }
         let end = seq + len;
         if end.at_or_before(self.hot.rcv_nxt) {
-            self.report_duplicate(seq, end);
+            self.report_duplicate(env, seq, end);
             self.ack_now();
             return Err(DropReason::TcpDuplicate);
         }
         let mut frame = frame;
         let old = self.hot.rcv_nxt.bytes_since(seq);
         frame.trim_front(old as usize);
-        self.report_duplicate(seq, seq + old);
+        self.report_duplicate(env, seq, seq + old);
         let seq = seq + old;
         // RFC 5681, 4.2: out-of-order segments and those that fill a hole
         // SHOULD be acknowledged at once.
@@ -113,6 +114,11 @@ impl Tcb<'_> {
         true
     }
 
+    /// The segments behind a hole.
+    fn out_of_order(&self) -> Queue {
+        self.cold.episode().out_of_order
+    }
+
     /// Files a segment behind a hole, trimmed so that no byte is held twice.
     fn queue_out_of_order(
         &mut self,
@@ -124,7 +130,10 @@ impl Tcb<'_> {
         let held = self.hot.rcv_held.saturating_add(cost);
         // Full segments have room for a whole window; a peer that sends small
         // ones out of order holds no more slots than they would.
-        if self.cold.out_of_order_count >= MAX_OUT_OF_ORDER
+        let Some(episode) = self.begin_episode(env) else {
+            return Err(DropReason::TcpNoMemory);
+        };
+        if episode.out_of_order_count >= MAX_OUT_OF_ORDER
             || held > self.cold.rcv_limit.saturating_mul(2)
             || env.scarce()
         {
@@ -132,7 +141,7 @@ impl Tcb<'_> {
         }
         let first = seq;
         let mut seq = seq;
-        let mut after = self.cold.out_of_order.tail.filter(|&tail| {
+        let mut after = self.out_of_order().tail.filter(|&tail| {
             // Most often behind all others.
             env.nodes
                 .get(tail)
@@ -140,7 +149,7 @@ impl Tcb<'_> {
         });
         let mut at = match after {
             Some(_) => None,
-            None => self.cold.out_of_order.head,
+            None => self.out_of_order().head,
         };
         while let Some(id) = at {
             let Some(node) = env.nodes.get(id) else { break };
@@ -152,7 +161,7 @@ impl Tcb<'_> {
             let len = u32::try_from(frame.len()).unwrap_or(0);
             let covered = node.end().bytes_since(seq).min(len);
             frame.trim_front(covered as usize);
-            self.report_duplicate(seq, seq + covered);
+            self.report_duplicate(env, seq, seq + covered);
             seq += covered;
         }
         if frame.is_empty() {
@@ -161,20 +170,22 @@ impl Tcb<'_> {
         }
         let end = seq + u32::try_from(frame.len()).unwrap_or(0);
         self.drop_covered(env, after, end);
-        if let Some(next) = after.map_or(self.cold.out_of_order.head, |id| env.nodes.next(id))
+        if let Some(next) = after.map_or(self.out_of_order().head, |id| env.nodes.next(id))
             && let Some(node) = env.nodes.get(next)
             && node.seq.before(end)
         {
             frame.truncate(node.seq.bytes_since(seq) as usize);
-            self.report_duplicate(node.seq, end);
+            self.report_duplicate(env, node.seq, end);
         }
         let Ok(id) = env.nodes.alloc(seq, frame) else {
             return Err(DropReason::TcpNoMemory);
         };
-        env.nodes
-            .insert_after(&mut self.cold.out_of_order, after, id);
+        let Some(episode) = self.cold.episode_mut() else {
+            return Err(DropReason::TcpNoMemory);
+        };
+        env.nodes.insert_after(&mut episode.out_of_order, after, id);
+        episode.out_of_order_count += 1;
         self.hot.rcv_held = self.hot.rcv_held.saturating_add(cost);
-        self.cold.out_of_order_count += 1;
         self.note_arrival(env, seq, after);
         self.hot.set(flag::OUT_OF_ORDER);
         env.counters.inc(Counter::TcpOutOfOrder);
@@ -184,7 +195,7 @@ impl Tcb<'_> {
     /// Removes queued segments behind `after` that end at or before `end`.
     fn drop_covered(&mut self, env: &mut Env<'_>, after: super::node::Link, end: SeqNum) {
         loop {
-            let next = after.map_or(self.cold.out_of_order.head, |id| env.nodes.next(id));
+            let next = after.map_or(self.out_of_order().head, |id| env.nodes.next(id));
             let Some(id) = next else { return };
             let Some(node) = env.nodes.get(id) else {
                 return;
@@ -193,13 +204,16 @@ impl Tcb<'_> {
                 return;
             }
             let beyond = node.next;
-            self.report_duplicate(node.seq, node.end());
+            self.report_duplicate(env, node.seq, node.end());
+            let Some(episode) = self.cold.episode_mut() else {
+                return;
+            };
             match after.and_then(|id| env.nodes.get_mut(id)) {
                 Some(before) => before.next = beyond,
-                None => self.cold.out_of_order.head = beyond,
+                None => episode.out_of_order.head = beyond,
             }
             if beyond.is_none() {
-                self.cold.out_of_order.tail = after;
+                episode.out_of_order.tail = after;
             }
             self.forget_out_of_order(env.nodes.free(id));
         }
@@ -209,15 +223,17 @@ impl Tcb<'_> {
         let cost = frame.map_or(0, |frame| frame.slot_size());
         let cost = u32::try_from(cost).unwrap_or(u32::MAX);
         self.hot.rcv_held = self.hot.rcv_held.saturating_sub(cost);
-        self.cold.out_of_order_count = self.cold.out_of_order_count.saturating_sub(1);
-        if self.cold.out_of_order.is_empty() {
+        if let Some(episode) = self.cold.episode_mut() {
+            episode.out_of_order_count = episode.out_of_order_count.saturating_sub(1);
+        }
+        if self.out_of_order().is_empty() {
             self.note_out_of_order();
         }
     }
 
     /// Moves what is now in order to the receive queue.
     fn drain_out_of_order(&mut self, env: &mut Env<'_>) {
-        while let Some(id) = self.cold.out_of_order.head {
+        while let Some(id) = self.out_of_order().head {
             let Some(node) = env.nodes.get(id) else {
                 return;
             };
@@ -226,8 +242,11 @@ impl Tcb<'_> {
             }
             let old = self.hot.rcv_nxt.bytes_since(node.seq);
             let (seq, twice) = (node.seq, old.min(node.len));
-            self.report_duplicate(seq, seq + twice);
-            let frame = env.nodes.pop_front(&mut self.cold.out_of_order);
+            self.report_duplicate(env, seq, seq + twice);
+            let Some(episode) = self.cold.episode_mut() else {
+                return;
+            };
+            let frame = env.nodes.pop_front(&mut episode.out_of_order);
             let Some(mut frame) = frame else { return };
             let cost = u32::try_from(frame.slot_size()).unwrap_or(u32::MAX);
             self.hot.rcv_held = self.hot.rcv_held.saturating_sub(cost);

@@ -8,6 +8,7 @@ use pollwire_rings::{FrameBuf, FramePool, Instant, Region};
 
 use super::challenge::ChallengeLimit;
 use super::cookie::Cookies;
+use super::episode::{self, Episodes};
 use super::half_open::{HalfOpen, STEPS};
 use super::isn::Secrets;
 use super::listen::Listener;
@@ -21,6 +22,9 @@ use crate::{Counters, FlowKey, Random};
 
 /// Later than everything.
 const NEVER: Instant = Instant::from_nanos(u64::MAX);
+
+/// Flows that are looked at for episodes that are over, at a time.
+const RECLAIM: u32 = 8;
 
 /// Bytes of a packet up to its TCP ports: Ethernet, IPv4 without options.
 pub(crate) const HEAD: usize = 58;
@@ -96,6 +100,8 @@ pub(crate) struct Tcp {
     /// Slots from here on were never used.
     fresh: u32,
     in_use: u32,
+    /// Where the search for episodes that are over goes on.
+    reclaimed: u32,
     /// Flows whose handles were given up before they were over.
     pub(crate) orphans: u32,
     pub(crate) time_wait: Records<TimeWait, 1>,
@@ -116,9 +122,10 @@ impl Tcp {
         random: &mut Random,
     ) -> Self {
         let secrets = Secrets::new(|| random.next_u64());
+        let episodes = Episodes::new(slots.len());
         Self {
             slots,
-            nodes: Nodes::new(nodes),
+            nodes: Nodes::new(nodes, episodes),
             listeners: Vec::new(),
             secrets,
             last: 0,
@@ -127,6 +134,7 @@ impl Tcp {
             free: 0,
             fresh: 0,
             in_use: 0,
+            reclaimed: 0,
             orphans: 0,
             time_wait: Records::new(time_wait.0, time_wait.1, hash_key),
             handshakes: Records::new(handshakes.0, handshakes.1, hash_key),
@@ -296,7 +304,7 @@ impl Tcp {
         };
         self.nodes.clear(&mut hot.send);
         self.nodes.clear(&mut hot.recv);
-        self.nodes.clear(&mut cold.out_of_order);
+        cold.end_episode(&mut self.nodes);
         self.orphans -= u32::from(cold.marks & mark::ORPHAN != 0);
         let generation = cold.generation.wrapping_add(1);
         *hot = Hot::EMPTY;
@@ -307,6 +315,21 @@ impl Tcp {
         };
         self.free = index + 1;
         self.in_use -= 1;
+    }
+
+    /// Has flows that are in order again give back what they keep of past
+    /// trouble, while that is short: looks at a few flows, others each time.
+    #[cold]
+    pub(crate) fn reclaim(&mut self) {
+        for _ in 0..RECLAIM.min(self.fresh) {
+            let Some(slot) = self.slots.get_mut(self.reclaimed as usize) else {
+                break;
+            };
+            if episode::is_over(&slot.hot, &slot.cold) {
+                slot.cold.end_episode(&mut self.nodes);
+            }
+            self.reclaimed = (self.reclaimed + 1) % self.fresh;
+        }
     }
 
     /// Puts flow `index` on the list that output works through.

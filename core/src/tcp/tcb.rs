@@ -4,18 +4,16 @@
 //! lines. The rest lies in [`Cold`], behind it in the same slot. Both are all-zero when
 //! unused, so their memory is `.bss`.
 
+use alloc::boxed::Box;
 use core::task::Waker;
 
 use pollwire_rings::{FrameRef, Instant};
 
-use super::blocks::Arrivals;
 use super::buffers::Buffers;
 use super::coarse::{Millisecond, Second};
 use super::congestion::Congestion;
-use super::dsack::Duplicate;
+use super::episode::Episode;
 use super::node::{Link, Queue};
-use super::path_mtu::PathMtu;
-use super::recovery::Recovery;
 use super::rtt::Rtt;
 use super::seq::SeqNum;
 use super::template::Template;
@@ -160,6 +158,8 @@ pub(crate) mod mark {
     pub(crate) const LOGGED: u8 = 1 << 3;
     /// The peer's FIN came before data that precedes it.
     pub(crate) const EARLY_FIN: u8 = 1 << 4;
+    /// The first retransmission after a timeout goes out whatever `cwnd` says.
+    pub(crate) const FORCED: u8 = 1 << 5;
 }
 
 /// What every segment touches: two cache lines.
@@ -313,16 +313,15 @@ pub(crate) struct Cold {
     /// The oldest unread data, if it came while nothing was unread: the whole of
     /// it, where the reader keeps up. What follows is in `Hot::recv`.
     pub(crate) first_unread: Option<FrameRef>,
-    pub(crate) out_of_order: Queue,
+    /// What is known of trouble, if there was some.
+    pub(crate) episode: Option<Box<Episode>>,
     pub(crate) iss: SeqNum,
     pub(crate) irs: SeqNum,
     /// `snd_nxt` when recovery began (RFC 6582).
     pub(crate) recover: SeqNum,
     pub(crate) ssthresh: u32,
     pub(crate) congestion: Congestion,
-    pub(crate) recovery: Recovery,
     pub(crate) buffers: Buffers,
-    pub(crate) path: PathMtu,
     /// Payload bytes that the receive queue may hold.
     pub(crate) rcv_limit: u32,
     /// Payload bytes that the send queue may hold.
@@ -344,8 +343,10 @@ pub(crate) struct Cold {
     pub(crate) read_waker: Option<Waker>,
     pub(crate) write_waker: Option<Waker>,
     pub(crate) error: Option<ConnError>,
-    /// What a router said of the path, and when, in milliseconds modulo 2^32.
-    pub(crate) soft_error: Option<(ConnError, Millisecond)>,
+    /// What a router said of the path.
+    pub(crate) soft_error: Option<ConnError>,
+    /// When it did.
+    pub(crate) soft_error_at: Millisecond,
     /// The listener's index + 1 while the flow is its; in a closed slot the next
     /// closed one's.
     pub(crate) listener: u32,
@@ -373,27 +374,18 @@ pub(crate) struct Cold {
     pub(crate) quick_acks: u8,
     /// Initial congestion window in segments, 0 for RFC 6928's.
     pub(crate) initial_window: u8,
-    /// Segments received out of order and queued.
-    pub(crate) out_of_order_count: u16,
-    /// Where that FIN is.
-    pub(crate) early_fin: SeqNum,
-    /// The last segments out of order: their blocks lead the SACK option.
-    pub(crate) arrivals: Arrivals,
-    pub(crate) duplicate: Duplicate,
 }
 
 impl Cold {
     pub(crate) const EMPTY: Self = Self {
         first_unread: None,
-        out_of_order: Queue::EMPTY,
+        episode: None,
         iss: SeqNum::new(0),
         irs: SeqNum::new(0),
         recover: SeqNum::new(0),
         ssthresh: 0,
         congestion: Congestion::EMPTY,
-        recovery: Recovery::EMPTY,
         buffers: Buffers::EMPTY,
-        path: PathMtu::EMPTY,
         rcv_limit: 0,
         snd_limit: 0,
         max_snd_wnd: 0,
@@ -407,6 +399,7 @@ impl Cold {
         write_waker: None,
         error: None,
         soft_error: None,
+        soft_error_at: Millisecond::ZERO,
         listener: 0,
         keepalive_ms: 0,
         user_timeout_ms: 0,
@@ -420,16 +413,12 @@ impl Cold {
         challenge_at: Millisecond::ZERO,
         quick_acks: 0,
         initial_window: 0,
-        out_of_order_count: 0,
-        early_fin: SeqNum::new(0),
-        arrivals: [SeqNum::new(0); 3],
-        duplicate: Duplicate::EMPTY,
     };
 }
 
 const _: () = assert!(
-    size_of::<Hot>() + size_of::<FlowKey>() + size_of::<Cold>() <= 9 * 64,
-    "a flow is nine cache lines: hot state, key and cold state"
+    size_of::<Hot>() + size_of::<FlowKey>() + size_of::<Cold>() <= 7 * 64,
+    "a flow is seven cache lines: hot state, key and cold state"
 );
 
 /// One flow's state, borrowed together.

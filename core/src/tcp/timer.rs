@@ -4,7 +4,7 @@ use pollwire_rings::Instant;
 
 use super::Env;
 use super::input::Outcome;
-use super::tcb::{Tcb, TcpState, flag};
+use super::tcb::{Tcb, TcpState, flag, mark};
 use crate::{ConnError, Counter};
 
 /// SYN retransmissions before a connection attempt fails: about a minute.
@@ -80,14 +80,14 @@ impl Tcb<'_> {
         if self.hot.has(flag::RECOVERY) {
             self.end_frto();
         } else {
-            self.begin_undo(true);
+            self.begin_undo(env, true);
         }
         self.on_congestion_timeout(env.now);
         self.cold.recover = self.hot.snd_nxt;
         self.mark_lost_on_timeout(env);
         self.hot.clear(flag::FAST_RECOVERY);
         self.hot.set(flag::LOSS_RECOVERY);
-        self.cold.recovery.forced = true;
+        self.cold.marks |= mark::FORCED;
         self.forget_probe();
         self.on_timeout_of_long(env);
         if self.hot.has(flag::FIN_SENT) {

@@ -18,8 +18,6 @@ const MAX_TIME_MS: u32 = 1 << 20;
 pub(crate) struct Cubic {
     /// The window before the last reduction: where the curve is flat.
     w_max: u32,
-    /// `w_max` before that, for an undo.
-    prior_w_max: u32,
     /// `cwnd` before the last reduction (RFC 9438, 4.1.2: cwnd_prior).
     cwnd_prior: u32,
     /// Milliseconds from the epoch's begin to the flat part.
@@ -40,7 +38,6 @@ pub(crate) struct Cubic {
 impl Cubic {
     pub(crate) const NEW: Self = Self {
         w_max: 0,
-        prior_w_max: 0,
         cwnd_prior: 0,
         k_ms: 0,
         epoch_ms: 0,
@@ -114,7 +111,6 @@ impl Cubic {
 
     fn reduce(&mut self, window: &mut Window) {
         self.in_epoch = false;
-        self.prior_w_max = self.w_max;
         self.cwnd_prior = window.cwnd;
         // RFC 9438, 4.7: "if cwnd < W_max and fast convergence is enabled,
         // further reduce W_max".
@@ -177,10 +173,14 @@ impl Controller for Cubic {
         self.in_epoch = false;
     }
 
+    fn memory(&self) -> u32 {
+        self.w_max
+    }
+
     /// RFC 9438, 4.9. The curve is the same wherever its epoch begins, so
     /// `w_max` is all that need be restored.
-    fn undo(&mut self, _window: &mut Window) {
-        self.w_max = self.prior_w_max;
+    fn undo(&mut self, _window: &mut Window, w_max: u32) {
+        self.w_max = w_max;
         self.in_epoch = false;
     }
 }

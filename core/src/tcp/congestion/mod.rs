@@ -120,9 +120,14 @@ pub(crate) trait Controller {
     /// Everything that was lost has arrived.
     fn on_recovery_exit(&mut self, window: &mut Window);
 
+    /// What of its state an undo must know later.
+    fn memory(&self) -> u32 {
+        0
+    }
+
     /// The last reduction was for nothing; `cwnd` and `ssthresh` are what they
-    /// were before.
-    fn undo(&mut self, window: &mut Window);
+    /// were before, and `memory` is what [`memory`](Self::memory) was.
+    fn undo(&mut self, window: &mut Window, memory: u32);
 
     /// Bytes per second at which to pace, if segments shall be paced.
     fn pacing_rate(&self, window: &Window) -> Option<u64> {
@@ -190,10 +195,17 @@ impl Controller for Algorithm {
         }
     }
 
-    fn undo(&mut self, window: &mut Window) {
+    fn memory(&self) -> u32 {
         match self {
-            Self::Cubic(cubic) => cubic.undo(window),
-            Self::NewReno(reno) => reno.undo(window),
+            Self::Cubic(cubic) => cubic.memory(),
+            Self::NewReno(reno) => reno.memory(),
+        }
+    }
+
+    fn undo(&mut self, window: &mut Window, memory: u32) {
+        match self {
+            Self::Cubic(cubic) => cubic.undo(window, memory),
+            Self::NewReno(reno) => reno.undo(window, memory),
         }
     }
 
@@ -217,9 +229,23 @@ pub(crate) struct Congestion {
     limited_until: SeqNum,
     /// A mark shrank the window for what was in flight up to here.
     ecn_until: SeqNum,
-    /// The windows before the last reduction, to undo it; 0 when there is none.
-    prior_cwnd: u32,
-    prior_ssthresh: u32,
+}
+
+/// What was before a reduction of the window, to undo it. All-zero: nothing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Prior {
+    cwnd: u32,
+    ssthresh: u32,
+    /// See [`Controller::memory`].
+    memory: u32,
+}
+
+impl Prior {
+    pub(crate) const NONE: Self = Self {
+        cwnd: 0,
+        ssthresh: 0,
+        memory: 0,
+    };
 }
 
 impl Congestion {
@@ -228,8 +254,6 @@ impl Congestion {
         paced_until: 0,
         limited_until: SeqNum::new(0),
         ecn_until: SeqNum::new(0),
-        prior_cwnd: 0,
-        prior_ssthresh: 0,
     };
 
     /// Has the algorithm do something: the first slow start is over.
@@ -414,16 +438,18 @@ impl Tcb<'_> {
     /// The last reduction was for nothing (RFC 4015, RFC 9438, 4.9): both
     /// windows are what they were. Returns whether there was one to undo.
     pub(crate) fn undo_congestion(&mut self, now: Instant) -> bool {
-        let congestion = &mut self.cold.congestion;
-        if congestion.prior_cwnd == 0 {
+        let Some(episode) = self.cold.episode_mut() else {
+            return false;
+        };
+        let prior = core::mem::replace(&mut episode.prior, Prior::NONE);
+        if prior.cwnd == 0 {
             return false;
         }
-        self.hot.cwnd = self.hot.cwnd.max(congestion.prior_cwnd);
-        self.cold.ssthresh = self.cold.ssthresh.max(congestion.prior_ssthresh);
-        congestion.prior_cwnd = 0;
+        self.hot.cwnd = self.hot.cwnd.max(prior.cwnd);
+        self.cold.ssthresh = self.cold.ssthresh.max(prior.ssthresh);
         let mut window = self.window(now);
         let congestion = &mut self.cold.congestion;
-        congestion.decide(|algorithm| algorithm.undo(&mut window));
+        congestion.decide(|algorithm| algorithm.undo(&mut window, prior.memory));
         self.set_window(&window);
         true
     }
@@ -474,8 +500,17 @@ impl Tcb<'_> {
     }
 
     fn remember_windows(&mut self) {
-        self.cold.congestion.prior_cwnd = self.hot.cwnd;
-        self.cold.congestion.prior_ssthresh = self.cold.ssthresh;
+        let prior = Prior {
+            cwnd: self.hot.cwnd,
+            ssthresh: self.cold.ssthresh,
+            memory: match &self.cold.congestion.stage {
+                Stage::First(_) => 0,
+                Stage::Later(algorithm) => algorithm.memory(),
+            },
+        };
+        if let Some(episode) = self.cold.episode_mut() {
+            episode.prior = prior;
+        }
     }
 
     fn window(&self, now: Instant) -> Window {

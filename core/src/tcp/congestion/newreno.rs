@@ -46,5 +46,5 @@ impl Controller for NewReno {
 
     fn on_recovery_exit(&mut self, _window: &mut Window) {}
 
-    fn undo(&mut self, _window: &mut Window) {}
+    fn undo(&mut self, _window: &mut Window, _memory: u32) {}
 }

@@ -155,8 +155,9 @@ fn rfc9438_4_9_undo_restores_the_curve() {
     let mut window = window(100);
     cubic.on_congestion_event(&mut window, CongestionEvent::Loss);
     window.cwnd = 90 * MSS;
+    let memory = cubic.memory();
     cubic.on_congestion_event(&mut window, CongestionEvent::Loss);
-    cubic.undo(&mut window);
+    cubic.undo(&mut window, memory);
     window.cwnd = 90 * MSS;
     window.ssthresh = 70 * MSS;
     cubic.on_ack(&mut window, 0, None);

@@ -30,7 +30,7 @@ use self::rack::Rack;
 use self::undo::Undo;
 use super::Env;
 use super::congestion::CongestionEvent;
-use super::tcb::{Tcb, flag};
+use super::tcb::{Cold, Tcb, flag, mark};
 use crate::Counter;
 
 /// RFC 5681, 3.2; RFC 6675, 2; RFC 8985, 6.2: DupThresh.
@@ -50,8 +50,6 @@ pub(crate) struct Recovery {
     probe: Probe,
     reduction: Reduction,
     undo: Undo,
-    /// The first retransmission after a timeout goes out whatever `cwnd` says.
-    pub(super) forced: bool,
 }
 
 impl Recovery {
@@ -60,8 +58,19 @@ impl Recovery {
         probe: Probe::EMPTY,
         reduction: Reduction::EMPTY,
         undo: Undo::EMPTY,
-        forced: false,
     };
+}
+
+impl Cold {
+    /// Recovery's state, to read.
+    fn recovery(&self) -> &Recovery {
+        &self.episode().recovery
+    }
+
+    /// Recovery's state, to change, if the flow has some.
+    fn recovery_mut(&mut self) -> Option<&mut Recovery> {
+        self.episode_mut().map(|episode| &mut episode.recovery)
+    }
 }
 
 impl Tcb<'_> {
@@ -75,7 +84,9 @@ impl Tcb<'_> {
             let lost_before = self.hot.lost;
             if self.hot.has(flag::SACK) {
                 wait_nanos = self.detect_loss_by_time(env);
-            } else {
+            } else if u32::from(self.hot.dup_acks) >= DUP_THRESH
+                && self.begin_episode(env).is_some()
+            {
                 self.detect_loss_by_duplicates(env);
             }
             lost = self.hot.lost - lost_before.min(self.hot.lost);
@@ -112,7 +123,7 @@ impl Tcb<'_> {
     fn note_disorder(&mut self) {
         self.hot.clear(flag::UNORDERED_ACKS);
         let marked = self.hot.sacked | self.hot.lost | u32::from(self.hot.dup_acks) != 0;
-        if marked || self.cold.recovery.probe.is_out() {
+        if marked || self.cold.episode().recovery.probe.is_out() {
             self.hot.set(flag::UNORDERED_ACKS);
         }
     }
@@ -159,7 +170,7 @@ impl Tcb<'_> {
         }
         self.abandon_mtu_probe();
         env.counters.inc(Counter::TcpFastRecoveries);
-        self.begin_undo(false);
+        self.begin_undo(env, false);
         self.on_congestion_event(env.now, CongestionEvent::Loss);
         self.cold.recover = self.hot.snd_nxt;
         self.hot.set(flag::FAST_RECOVERY);
@@ -177,9 +188,11 @@ impl Tcb<'_> {
         }
         self.on_recovery_exit(env.now);
         self.hot.clear(flag::RECOVERY);
-        self.cold.recovery.forced = false;
+        self.cold.marks &= !mark::FORCED;
         self.hot.dup_acks = 0;
-        self.cold.recovery.rack.on_recovery_exit();
+        if let Some(episode) = self.cold.episode_mut() {
+            episode.recovery.rack.on_recovery_exit();
+        }
         if !self.hot.has(flag::SACK) {
             self.hot.sacked = 0;
         }

@@ -55,7 +55,7 @@ impl Tcb<'_> {
             && self.hot.flight() > 0
             && self.hot.snd_wnd > 0
             && self.hot.rtt.backoff == 0
-            && !self.cold.recovery.probe.is_out()
+            && !self.cold.recovery().probe.is_out()
     }
 
     /// The probe timer fired. The retransmission timer follows (RFC 8985, 7.3:
@@ -69,21 +69,24 @@ impl Tcb<'_> {
     /// A probe has been sent.
     pub(super) fn note_probe(&mut self, env: &mut Env<'_>, retransmission: bool) {
         env.counters.inc(Counter::TcpLossProbes);
-        self.begin_disorder();
-        self.cold.recovery.probe = Probe {
-            end: self.hot.snd_nxt,
-            kind: if retransmission {
+        self.begin_disorder(env);
+        let end = self.hot.snd_nxt;
+        if let Some(recovery) = self.cold.recovery_mut() {
+            let kind = if retransmission {
                 Kind::Retransmission
             } else {
                 Kind::NewData
-            },
-        };
+            };
+            recovery.probe = Probe { end, kind };
+        }
         self.start_rto(env.now);
     }
 
     /// Recovery begins: probes have no say in it (RFC 8985, 7.1).
     pub(crate) fn forget_probe(&mut self) {
-        self.cold.recovery.probe = Probe::EMPTY;
+        if let Some(recovery) = self.cold.recovery_mut() {
+            recovery.probe = Probe::EMPTY;
+        }
     }
 
     /// What an ACK says of a probe (RFC 8985, 7.4.2). `advanced`: it acknowledges
@@ -97,7 +100,7 @@ impl Tcb<'_> {
         blocks: bool,
         duplicate: Option<SeqNum>,
     ) {
-        let Probe { end, kind } = self.cold.recovery.probe;
+        let Probe { end, kind } = self.cold.recovery().probe;
         if kind == Kind::None || seg.ack.before(end) {
             return;
         }

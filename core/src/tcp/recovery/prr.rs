@@ -31,10 +31,12 @@ impl Tcb<'_> {
     /// before, nor leaves out what this ACK acknowledges.
     pub(super) fn begin_reduction(&mut self, delivered: u32) {
         let outstanding = self.hot.flight().saturating_sub(self.hot.sacked);
-        self.cold.recovery.reduction = Reduction {
-            flight: outstanding.saturating_add(delivered).max(1),
-            ..Reduction::EMPTY
-        };
+        if let Some(recovery) = self.cold.recovery_mut() {
+            recovery.reduction = Reduction {
+                flight: outstanding.saturating_add(delivered).max(1),
+                ..Reduction::EMPTY
+            };
+        }
     }
 
     /// Sets `cwnd` for an ACK within fast recovery. `safe`: it acknowledged
@@ -42,7 +44,10 @@ impl Tcb<'_> {
     pub(super) fn reduce(&mut self, delivered: u32, safe: bool) {
         let (mss, pipe) = (u32::from(self.hot.mss), self.hot.pipe());
         let ssthresh = self.cold.ssthresh;
-        let reduction = &mut self.cold.recovery.reduction;
+        let Some(recovery) = self.cold.recovery_mut() else {
+            return;
+        };
+        let reduction = &mut recovery.reduction;
         let begins = reduction.out == 0;
         if (delivered == 0 && !begins) || reduction.flight == 0 {
             return;
@@ -72,8 +77,10 @@ impl Tcb<'_> {
     /// `len` bytes went out, new or again.
     #[inline]
     pub(crate) fn note_sent_in_recovery(&mut self, len: u32) {
-        if self.hot.has(flag::FAST_RECOVERY) {
-            let reduction = &mut self.cold.recovery.reduction;
+        if self.hot.has(flag::FAST_RECOVERY)
+            && let Some(recovery) = self.cold.recovery_mut()
+        {
+            let reduction = &mut recovery.reduction;
             reduction.out = reduction.out.saturating_add(len);
         }
     }

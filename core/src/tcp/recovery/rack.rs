@@ -9,7 +9,7 @@
 
 use pollwire_rings::Instant;
 
-use super::{DISORDER, DUP_THRESH};
+use super::{DISORDER, DUP_THRESH, Recovery};
 use crate::Counter;
 use crate::tcp::Env;
 use crate::tcp::node::{LOST, Node, RETRANSMITTED, SACKED};
@@ -119,16 +119,21 @@ impl Rack {
 
 impl Tcb<'_> {
     /// The first selective acknowledgement, or a probe: RACK's state counts from
-    /// now on.
-    pub(crate) fn begin_disorder(&mut self) {
-        if !self.hot.has(DISORDER) {
-            self.cold.recovery.rack.begin(self.hot.snd_una);
-            let srtt_us = self.hot.rtt.srtt_us;
-            if srtt_us > 0 {
-                self.cold.recovery.rack.age_min_rtt(srtt_us);
-            }
-            self.hot.set(flag::UNORDERED_ACKS);
+    /// now on. Returns whether the flow has room for it.
+    pub(crate) fn begin_disorder(&mut self, env: &mut Env<'_>) -> bool {
+        if self.hot.has(DISORDER) {
+            return self.cold.episode.is_some();
         }
+        let (una, srtt_us) = (self.hot.snd_una, self.hot.rtt.srtt_us);
+        let Some(episode) = self.begin_episode(env) else {
+            return false;
+        };
+        episode.recovery.rack.begin(una);
+        if srtt_us > 0 {
+            episode.recovery.rack.age_min_rtt(srtt_us);
+        }
+        self.hot.set(flag::UNORDERED_ACKS);
+        true
     }
 
     /// A segment arrived (RFC 8985, 6.2, steps 1 to 3). Those of one ACK are
@@ -140,7 +145,9 @@ impl Tcb<'_> {
             retransmitted,
         } = segment;
         let sent_stamp = self.timestamp(sent_at);
-        let rack = &mut self.cold.recovery.rack;
+        let Some(Recovery { rack, .. }) = self.cold.recovery_mut() else {
+            return;
+        };
         if end.after(rack.fack) {
             rack.fack = end;
         } else if end.before(rack.fack) && !retransmitted {
@@ -149,7 +156,9 @@ impl Tcb<'_> {
         if !retransmitted {
             self.note_original(end);
         }
-        let rack = &mut self.cold.recovery.rack;
+        let Some(Recovery { rack, .. }) = self.cold.recovery_mut() else {
+            return;
+        };
         let rtt_us = u32::try_from(now.nanos_since(sent_at) / 1000).unwrap_or(u32::MAX);
         if retransmitted {
             // Which transmission arrived? Not this one, if the echo is of an
@@ -170,13 +179,14 @@ impl Tcb<'_> {
 
     /// Everything up to `snd_una` has arrived.
     pub(crate) fn raise_fack(&mut self) {
-        let rack = &mut self.cold.recovery.rack;
-        rack.fack = rack.fack.later(self.hot.snd_una);
+        if let Some(Recovery { rack, .. }) = self.cold.recovery_mut() {
+            rack.fack = rack.fack.later(self.hot.snd_una);
+        }
     }
 
     /// RACK_update_reo_wnd, microseconds (RFC 8985, 6.2, step 4).
     pub(super) fn reordering_window(&self, env: &Env<'_>) -> u32 {
-        let rack = &self.cold.recovery.rack;
+        let rack = &self.cold.recovery().rack;
         if !rack.reordering_seen
             && (self.hot.has(flag::RECOVERY) || self.sacked_segments(env) >= DUP_THRESH)
         {
@@ -203,7 +213,7 @@ impl Tcb<'_> {
     /// RACK_detect_loss (RFC 8985, 6.2, step 5): marks what is lost. Returns in
     /// how many nanoseconds more may be.
     pub(super) fn detect_loss_by_time(&mut self, env: &mut Env<'_>) -> u64 {
-        let rack = self.cold.recovery.rack;
+        let rack = self.cold.recovery().rack;
         if rack.sent_at == Instant::ZERO {
             return 0;
         }
@@ -239,7 +249,7 @@ impl Tcb<'_> {
     /// Whether a timeout takes `node`, not the first, for lost too: it was due
     /// by now (RFC 8985, 6.3).
     pub(super) fn is_overdue(&self, now: Instant, node: &Node, window_us: u32) -> bool {
-        let rtt = self.cold.recovery.rack.rtt_us.max(self.hot.rtt.srtt_us);
+        let rtt = self.cold.recovery().rack.rtt_us.max(self.hot.rtt.srtt_us);
         let patience = (u64::from(rtt) + u64::from(window_us)) * 1000;
         node.sent_at.plus_nanos(patience) <= now
     }

@@ -4,7 +4,7 @@ use super::super::emit::{Batch, Sink, Stop};
 use crate::Counter;
 use crate::tcp::Env;
 use crate::tcp::node::{EVER_RETRANSMITTED, Link, NodeId, RETRANSMITTED};
-use crate::tcp::tcb::{Tcb, flag};
+use crate::tcp::tcb::{Tcb, flag, mark};
 use crate::wire::tcp::{ACK, FIN, PSH};
 
 impl Tcb<'_> {
@@ -45,7 +45,7 @@ impl Tcb<'_> {
             let Some(node) = env.nodes.get(id) else { break };
             let (pipe, len) = (self.hot.pipe(), node.len);
             from = node.next;
-            let forced = self.cold.recovery.forced;
+            let forced = self.has_mark(mark::FORCED);
             if pipe > 0 && pipe + len > self.hot.cwnd && !forced {
                 self.note_cwnd_limited();
                 return Stop::Done;
@@ -54,7 +54,7 @@ impl Tcb<'_> {
             if stop != Stop::Done {
                 return stop;
             }
-            self.cold.recovery.forced = false;
+            self.cold.marks &= !mark::FORCED;
             if let Some(node) = env.nodes.get_mut(id) {
                 node.marks |= RETRANSMITTED;
             }

@@ -69,8 +69,9 @@ impl Tcb<'_> {
             }
         }
         let highest = sane.iter().map(|block| block.1).reduce(SeqNum::later);
-        if let Some(highest) = highest {
-            self.begin_disorder();
+        if let Some(highest) = highest
+            && self.begin_disorder(env)
+        {
             self.mark_sacked(env, seg, &sane, highest);
         }
         duplicate
@@ -96,7 +97,9 @@ impl Tcb<'_> {
     fn on_duplicate_report(&mut self, env: &mut Env<'_>, left: SeqNum, right: SeqNum) {
         env.counters.inc(Counter::TcpDsacksIn);
         let (una, nxt) = (self.hot.snd_una, self.hot.snd_nxt);
-        self.cold.recovery.rack.on_dsack(una, nxt);
+        if let Some(recovery) = self.cold.recovery_mut() {
+            recovery.rack.on_dsack(una, nxt);
+        }
         self.undo_by_report(env, left, right);
     }
 
@@ -276,7 +279,7 @@ impl Tcb<'_> {
         let trusting =
             self.hot.has(flag::SACK) && self.hot.rtt.backoff == 0 && !self.has_reneged(env);
         let window_us = self.reordering_window(env);
-        self.begin_disorder();
+        self.begin_disorder(env);
         (self.hot.sacked, self.hot.retransmitted, self.hot.lost) = (0, 0, 0);
         self.hot.dup_acks = 0;
         let mut at = self.hot.send.head;

@@ -7,11 +7,12 @@
 //! | every retransmission is reported as a duplicate | D-SACK (RFC 2883, RFC 3708) |
 //! | after a timeout, what was never sent again arrives | F-RTO (RFC 5682, 3) |
 
+use super::Recovery;
 use super::scoreboard::Blocks;
 use crate::Counter;
 use crate::tcp::Env;
 use crate::tcp::seq::SeqNum;
-use crate::tcp::tcb::{Tcb, flag};
+use crate::tcp::tcb::{Tcb, flag, mark};
 
 /// Where F-RTO stands (RFC 5682, 3.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,11 +73,15 @@ impl Undo {
 impl Tcb<'_> {
     /// The window is about to shrink because of a loss, seen outside of
     /// recovery; by a timeout where `timeout` says so.
-    pub(crate) fn begin_undo(&mut self, timeout: bool) {
+    pub(crate) fn begin_undo(&mut self, env: &mut Env<'_>, timeout: bool) {
         let sack = self.hot.has(flag::SACK);
-        self.cold.recovery.undo = Undo {
-            from: self.hot.snd_una,
-            to: self.hot.snd_nxt,
+        let (from, to) = (self.hot.snd_una, self.hot.snd_nxt);
+        let Some(episode) = self.begin_episode(env) else {
+            return;
+        };
+        episode.recovery.undo = Undo {
+            from,
+            to,
             stage: Stage::Begun,
             frto: if timeout && sack {
                 Frto::Resent
@@ -89,18 +94,22 @@ impl Tcb<'_> {
 
     /// A second timeout in a row, or one within recovery, is real.
     pub(crate) fn end_frto(&mut self) {
-        self.cold.recovery.undo.frto = Frto::Off;
+        if let Some(recovery) = self.cold.recovery_mut() {
+            recovery.undo.frto = Frto::Off;
+        }
     }
 
     /// Whether F-RTO holds back what is marked lost.
     pub(super) fn holds_retransmissions(&self) -> bool {
-        self.cold.recovery.undo.frto == Frto::Probing
+        self.cold.recovery().undo.frto == Frto::Probing
     }
 
     /// A segment went out again.
     pub(super) fn note_resent(&mut self, env: &Env<'_>) {
         let stamp = self.timestamp(env.now);
-        let undo = &mut self.cold.recovery.undo;
+        let Some(Recovery { undo, .. }) = self.cold.recovery_mut() else {
+            return;
+        };
         if undo.stage == Stage::Begun {
             undo.stage = Stage::Resent;
             undo.stamp = stamp;
@@ -111,8 +120,11 @@ impl Tcb<'_> {
     /// A segment arrived that was sent once, and ends at `end`.
     pub(super) fn note_original(&mut self, end: SeqNum) {
         let in_time = end.at_or_before(self.cold.recover);
-        if self.hot.has(flag::LOSS_RECOVERY) && in_time {
-            self.cold.recovery.undo.original = true;
+        if self.hot.has(flag::LOSS_RECOVERY)
+            && in_time
+            && let Some(recovery) = self.cold.recovery_mut()
+        {
+            recovery.undo.original = true;
         }
     }
 
@@ -121,7 +133,7 @@ impl Tcb<'_> {
     /// RetransmitTS, then set SpuriousRecovery". Returns whether recovery ended
     /// with that. For ACKs of new data within recovery.
     pub(crate) fn undo_by_timestamp(&mut self, env: &mut Env<'_>, echo: Option<u32>) -> bool {
-        let undo = &self.cold.recovery.undo;
+        let undo = &self.cold.recovery().undo;
         let early = |echo: u32| echo.wrapping_sub(undo.stamp).cast_signed() < 0;
         let spurious = undo.stage == Stage::Resent
             && self.hot.has(flag::TIMESTAMPS)
@@ -135,7 +147,9 @@ impl Tcb<'_> {
     /// The peer reports the bytes from `left` to `right` as duplicates. When
     /// that holds for all that was sent again, nothing was lost.
     pub(super) fn undo_by_report(&mut self, env: &mut Env<'_>, left: SeqNum, right: SeqNum) {
-        let undo = &mut self.cold.recovery.undo;
+        let Some(Recovery { undo, .. }) = self.cold.recovery_mut() else {
+            return;
+        };
         let concerned = undo.stage == Stage::Resent
             && undo.unreported < u8::MAX
             && left.at_or_after(undo.from)
@@ -161,7 +175,9 @@ impl Tcb<'_> {
         advanced: bool,
         blocks: &Blocks,
     ) {
-        let undo = &mut self.cold.recovery.undo;
+        let Some(Recovery { undo, .. }) = self.cold.recovery_mut() else {
+            return;
+        };
         let original = core::mem::take(&mut undo.original);
         let frto = undo.frto;
         if frto == Frto::Off {
@@ -178,7 +194,9 @@ impl Tcb<'_> {
             // is some that may go out.
             let window = (self.hot.snd_una + self.hot.snd_wnd).bytes_since(self.hot.snd_nxt);
             let new = self.hot.unsent.is_some() && window >= u32::from(self.hot.mss);
-            self.cold.recovery.undo.frto = if new { Frto::Probing } else { Frto::Off };
+            if let Some(recovery) = self.cold.recovery_mut() {
+                recovery.undo.frto = if new { Frto::Probing } else { Frto::Off };
+            }
         } else if frto == Frto::Probing && (advanced || !blocks.is_empty()) {
             // 3a: what went out after the timeout is all that arrives.
             self.end_frto();
@@ -188,7 +206,9 @@ impl Tcb<'_> {
     /// Nothing was lost: windows and marks are what they were, and recovery is
     /// over.
     fn undo_recovery(&mut self, env: &mut Env<'_>, evidence: Counter) {
-        self.cold.recovery.undo = Undo::EMPTY;
+        if let Some(recovery) = self.cold.recovery_mut() {
+            recovery.undo = Undo::EMPTY;
+        }
         if !self.undo_congestion(env.now) {
             return;
         }
@@ -196,10 +216,14 @@ impl Tcb<'_> {
         if self.hot.has(flag::RECOVERY) {
             self.forget_losses(env);
             self.hot.clear(flag::RECOVERY | flag::RESEND_FIN);
-            self.cold.recovery.forced = false;
-            self.cold.recovery.rack.on_recovery_exit();
-            // Which copies arrived is not known: nothing is late by their measure.
-            self.cold.recovery.rack.begin(self.hot.snd_una);
+            self.cold.marks &= !mark::FORCED;
+            let una = self.hot.snd_una;
+            if let Some(recovery) = self.cold.recovery_mut() {
+                recovery.rack.on_recovery_exit();
+                // Which copies arrived is not known: nothing is late by their
+                // measure.
+                recovery.rack.begin(una);
+            }
             self.hot.dup_acks = 0;
             if !self.hot.has(flag::SACK) {
                 self.hot.sacked = 0;

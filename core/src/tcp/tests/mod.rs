@@ -8,6 +8,7 @@ mod cookies;
 mod data;
 mod dsack;
 mod ecn;
+mod episode;
 mod half_open;
 mod handshake;
 mod open;

@@ -580,6 +580,7 @@ impl Script {
         // Time for TIME-WAIT, orphans and neighbours to end.
         self.advance(1_000_000);
         assert_eq!(self.stack.flows_in_use(), 0, "no flow is left");
+        assert_eq!(self.stack.tcp.nodes.episodes.taken(), 0);
         let pool = self.stack.pool();
         assert_eq!(pool.available(), pool.capacity(), "all frames are home");
     }
