@@ -1,7 +1,10 @@
 //! What names a flow: both ends' addresses and ports.
 
 use core::fmt;
+use core::hash::Hasher;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use siphasher::sip::SipHasher13;
 
 /// An address as two words, most significant first; IPv4 stands IPv4-mapped
 /// (RFC 4291, 2.5.5.2), so keys of both versions have one size and compare with
@@ -186,21 +189,52 @@ impl FlowKey {
     }
 }
 
+/// All of a key in words of 32 bits; the last has the ports, this host's in its
+/// low half.
+pub(crate) type KeyWords = [u32; 9];
+
 impl FlowKey {
-    /// The key whose [bytes](Self::to_bytes) these are.
-    #[must_use]
-    pub(crate) fn from_bytes(bytes: &[u8; 36]) -> Self {
-        let word = |at: usize| {
-            let mut word = [0; 8];
-            word.copy_from_slice(&bytes[at..at + 8]);
-            u64::from_be_bytes(word)
-        };
-        let [.., a, b, c, d] = *bytes;
-        Self {
-            remote: [word(0), word(8)],
-            local: [word(16), word(24)],
-            ports: u32::from_be_bytes([a, b, c, d]),
+    /// Its words.
+    #[inline]
+    pub(crate) const fn to_words(self) -> KeyWords {
+        #[expect(clippy::cast_possible_truncation, reason = "the low half")]
+        const fn halves(word: u64) -> (u32, u32) {
+            ((word >> 32) as u32, word as u32)
         }
+        let (a, b) = halves(self.remote[0]);
+        let (c, d) = halves(self.remote[1]);
+        let (e, f) = halves(self.local[0]);
+        let (g, h) = halves(self.local[1]);
+        [a, b, c, d, e, f, g, h, self.ports]
+    }
+
+    /// The key whose [words](Self::to_words) these are.
+    pub(crate) const fn from_words([a, b, c, d, e, f, g, h, ports]: KeyWords) -> Self {
+        const fn whole(high: u32, low: u32) -> u64 {
+            ((high as u64) << 32) | low as u64
+        }
+        Self {
+            remote: [whole(a, b), whole(c, d)],
+            local: [whole(e, f), whole(g, h)],
+            ports,
+        }
+    }
+
+    /// SipHash-1-3 of the key under a secret.
+    #[inline]
+    pub(crate) fn hash_under(&self, secret: (u64, u64)) -> u64 {
+        let mut hasher = SipHasher13::new_with_keys(secret.0, secret.1);
+        if self.is_v4() {
+            // The words' low halves are all that differs, and messages of both
+            // versions differ in length.
+            hasher.write_u64(self.remote[1] << 32 | (self.local[1] & 0xffff_ffff));
+        } else {
+            for word in [self.remote, self.local].as_flattened() {
+                hasher.write_u64(*word);
+            }
+        }
+        hasher.write_u32(self.ports);
+        hasher.finish()
     }
 }
 

@@ -7,5 +7,5 @@ mod table;
 mod tests;
 
 pub use key::FlowKey;
-pub(crate) use key::canonical;
+pub(crate) use key::{KeyWords, canonical};
 pub(crate) use table::{FlowTable, Slot};

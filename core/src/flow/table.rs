@@ -9,10 +9,7 @@
 //! The hash is SipHash-1-3 under a key of the boot, so nobody outside can
 //! choose ports that collide.
 
-use core::hash::Hasher;
-
 use pollwire_rings::Region;
-use siphasher::sip::SipHasher13;
 
 use super::FlowKey;
 
@@ -71,28 +68,8 @@ impl FlowTable {
     /// The hash of `key`.
     #[inline]
     pub(crate) fn hash(&self, key: &FlowKey) -> u32 {
-        let mut hasher = SipHasher13::new_with_keys(self.key.0, self.key.1);
-        let ports = u32::from(key.remote_port()) << 16 | u32::from(key.local_port());
-        match (key.remote_v4(), key.local_v4()) {
-            (Some(remote), Some(local)) => {
-                let remote = u64::from(u32::from_ne_bytes(remote));
-                let local = u64::from(u32::from_ne_bytes(local));
-                hasher.write_u64(remote << 32 | local);
-                hasher.write_u32(ports);
-            }
-            _ => hasher.write(&key.to_bytes()),
-        }
         #[expect(clippy::cast_possible_truncation, reason = "32 of the 64 bits serve")]
-        let hash = hasher.finish() as u32;
-        hash
-    }
-
-    /// The hash of any other name.
-    pub(crate) fn hash_bytes(&self, name: &[u8; 36]) -> u32 {
-        let mut hasher = SipHasher13::new_with_keys(self.key.0, self.key.1);
-        hasher.write(name);
-        #[expect(clippy::cast_possible_truncation, reason = "32 of the 64 bits serve")]
-        let hash = hasher.finish() as u32;
+        let hash = key.hash_under(self.key) as u32;
         hash
     }
 

@@ -30,7 +30,7 @@ fn keys_give_back_what_they_were_made_of() {
             std::format!("{local} <-> {remote}")
         );
         assert_eq!(key.is_v4(), local.starts_with('1'));
-        assert_eq!(FlowKey::from_bytes(&key.to_bytes()), key);
+        assert_eq!(FlowKey::from_words(key.to_words()), key);
         assert_eq!(
             (key.local_port(), key.remote_port()),
             (80, key.remote().port())

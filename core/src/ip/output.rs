@@ -41,7 +41,6 @@ impl Stack {
         payload: Option<FrameRef>,
         meta: TxMeta,
     ) -> Result<(), DropReason> {
-        self.chores_changed();
         let packet = Pending {
             frame,
             payload,
@@ -117,10 +116,12 @@ impl Stack {
         match self.iface.neighbors.resolve(now, hop) {
             Resolution::Known(mac) => self.link_send(mac, ETHERTYPE_IPV4, packet),
             Resolution::Poll(mac) => {
+                self.chores_changed();
                 self.arp_ask(hop, mac);
                 self.link_send(mac, ETHERTYPE_IPV4, packet)
             }
             Resolution::Ask(gone) => {
+                self.chores_changed();
                 if let Some(gone) = gone {
                     self.drop_pending(IpAddr::V4(gone), DropReason::NeighborCacheFull);
                 }
@@ -231,7 +232,6 @@ impl Stack {
         src: IpAddr,
         dst: IpAddr,
     ) -> Option<([u8; ETHERNET_HEADER], u32)> {
-        self.chores_changed();
         let dst = match (src, dst) {
             (IpAddr::V4(_), IpAddr::V4(dst)) => dst,
             (IpAddr::V6(_), IpAddr::V6(dst)) => return self.link_template_v6(now, dst),
@@ -244,6 +244,7 @@ impl Stack {
         let mac = match self.iface.neighbors.lookup(now, hop, true)? {
             Resolution::Known(mac) => mac,
             Resolution::Poll(mac) => {
+                self.chores_changed();
                 self.arp_ask(hop, mac);
                 mac
             }

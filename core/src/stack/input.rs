@@ -88,7 +88,6 @@ impl Stack {
     /// Takes a packet that no short way is made for.
     #[inline(never)]
     fn input_odd(&mut self, now: Instant, piece: RxFrame, pieces: &mut RxDrain<'_>) {
-        self.chores_changed();
         self.counters
             .add(Counter::BytesIn, piece.frame.len() as u64);
         if piece.meta.continues {
@@ -174,8 +173,14 @@ impl Stack {
         let group = header.dst.is_multicast();
         match header.ethertype.get() {
             ETHERTYPE_IPV4 => self.on_ipv4(now, frame, meta, group),
-            ETHERTYPE_ARP => self.arp_input(now, frame),
-            ETHERTYPE_IPV6 => self.on_ipv6(now, frame, meta, group),
+            ETHERTYPE_ARP => {
+                self.chores_changed();
+                self.arp_input(now, frame)
+            }
+            ETHERTYPE_IPV6 => {
+                self.chores_changed();
+                self.on_ipv6(now, frame, meta, group)
+            }
             _ => Err(DropReason::EthernetUnknownType),
         }
     }
@@ -217,6 +222,7 @@ impl Stack {
             broadcast,
         };
         if header.is_fragment() {
+            self.chores_changed();
             return match self.on_ipv4_fragment(now, &header, &ip, frame)? {
                 // What a device says of a fragment is not about the datagram.
                 Some((ip, frame)) => {
@@ -238,8 +244,11 @@ impl Stack {
         frame: FrameBuf,
         meta: RxMeta,
     ) -> Result<(), DropReason> {
+        if protocol == PROTOCOL_TCP {
+            return self.tcp_input(now, ip, frame, meta);
+        }
+        self.chores_changed();
         match protocol {
-            PROTOCOL_TCP => self.tcp_input(now, ip, frame, meta),
             PROTOCOL_UDP => self.udp_input(now, ip, frame, meta),
             PROTOCOL_ICMP => self.icmp_input(now, ip, frame),
             PROTOCOL_IGMP => self.igmp_input(now, ip, &frame),

@@ -4,6 +4,7 @@
 use pollwire_rings::{FrameBuf, Instant};
 
 use super::Stack;
+use super::Stray;
 use crate::tcp::SynCookies;
 use crate::tcp::coarse::millis;
 use crate::tcp::cookie;
@@ -28,12 +29,13 @@ impl Stack {
     pub(super) fn on_syn(
         &mut self,
         now: Instant,
-        key: &FlowKey,
+        stray: &Stray,
         listener: u16,
         seg: &Segment,
         frame: &FrameBuf,
         least: Option<SeqNum>,
     ) -> Result<(), DropReason> {
+        let key = &stray.key;
         let full = self.tcp.handshakes.is_full();
         let Some(owner) = self.tcp.listeners.get_mut(usize::from(listener)) else {
             return Err(DropReason::TcpNoListener);
@@ -65,16 +67,18 @@ impl Stack {
             self.send_cookie(now, key, listener, seg.seq, cookie::keepable(offer));
             return Ok(());
         }
-        let iss = self.tcp.secrets.isn(now, key);
+        let offsets = self.tcp.secrets.offsets(key);
+        let iss = offsets.isn(now);
         let iss = least.map_or(iss, |least| iss.later(least));
         let record = HalfOpen::new(&offer, seg.seq, iss, &options, now);
         let name = half_open::name_of(key, listener);
-        if self.tcp.handshakes.insert(name, record, 0).is_none() {
+        let queued = self.tcp.handshakes.insert(stray.hash, name, record, 0);
+        if queued.is_none() {
             return Err(DropReason::TcpSynQueueFull);
         }
         owner.half_open += 1;
-        self.tcp.note_due(now.plus_nanos(record.nanos_left(now)));
-        self.send_syn_ack(now, key, listener, &record);
+        self.note_due(now.plus_nanos(record.nanos_left(now)));
+        self.send_answer(now, key, listener, &record, offsets.timestamp(now));
         Ok(())
     }
 
@@ -94,7 +98,7 @@ impl Stack {
         owner.cookie_at = now;
         let iss = self.tcp.cookies.make(key, irs, offer.mss, now);
         let record = HalfOpen::new(&offer, irs, iss, &owner.options, now);
-        let offset = self.tcp.secrets.timestamp_offset(key);
+        let offset = self.tcp.secrets.offsets(key).timestamps;
         let clock = millis(now);
         let value = cookie::timestamp(clock, &offer).wrapping_add(offset);
         self.counters.inc(Counter::TcpCookiesSent);
@@ -105,11 +109,12 @@ impl Stack {
     pub(super) fn on_cookie(
         &mut self,
         now: Instant,
-        key: &FlowKey,
+        stray: &Stray,
         listener: u16,
         seg: &Segment,
         frame: FrameBuf,
     ) -> Result<(), DropReason> {
+        let key = &stray.key;
         let (irs, iss) = (seg.seq - 1, seg.ack - 1);
         let found = self.tcp.cookies.check(key, irs, iss, now);
         let Some(owner) = self.tcp.listeners.get_mut(usize::from(listener)) else {
@@ -120,13 +125,13 @@ impl Stack {
             self.send_reset(now, key, seg.ack, None);
             return Err(DropReason::TcpBadCookie);
         };
-        let offset = self.tcp.secrets.timestamp_offset(key);
+        let offset = self.tcp.secrets.offsets(key).timestamps;
         let times = seg
             .timestamps
             .map(|(value, echo)| (value, echo.wrapping_sub(offset)));
         let offer = cookie::offer(mss, times).within(&owner.options.tcp.handshake);
         let record = HalfOpen::new(&offer, irs, iss, &owner.options, now);
-        let flow = self.open_passive(now, key, listener, &record)?;
+        let flow = self.open_passive(now, stray, listener, &record)?;
         if let Some(owner) = self.tcp.listeners.get_mut(usize::from(listener)) {
             owner.stats.cookies_taken += 1;
         }
@@ -141,11 +146,12 @@ impl Stack {
     pub(super) fn on_handshake_segment(
         &mut self,
         now: Instant,
-        key: &FlowKey,
+        stray: &Stray,
         index: u32,
         seg: &Segment,
         frame: FrameBuf,
     ) -> Result<(), DropReason> {
+        let key = &stray.key;
         let (Some(record), Some(name)) = (
             self.tcp.handshakes.get(index).copied(),
             self.tcp.handshakes.name(index),
@@ -157,7 +163,7 @@ impl Stack {
             return Err(DropReason::TcpNoListener);
         };
         match record.on_segment(seg, open::syn_window(&owner.options.tcp)) {
-            Step::Complete => self.complete(now, key, index, seg, frame),
+            Step::Complete => self.complete(now, stray, index, seg, frame),
             Step::Answer => {
                 if let Some(record) = self.tcp.handshakes.get_mut(index) {
                     record.refresh(seg);
@@ -167,7 +173,7 @@ impl Stack {
                 Ok(())
             }
             Step::Forget => {
-                self.forget_handshake(index);
+                self.forget_handshake(stray.hash, index);
                 Ok(())
             }
             Step::Challenge(reason) => {
@@ -188,7 +194,7 @@ impl Stack {
     fn complete(
         &mut self,
         now: Instant,
-        key: &FlowKey,
+        stray: &Stray,
         index: u32,
         seg: &Segment,
         frame: FrameBuf,
@@ -200,10 +206,10 @@ impl Stack {
             return Err(DropReason::TcpNoFlow);
         };
         let listener = half_open::listener_of(&name);
-        let flow = self.open_passive(now, key, listener, &record)?;
+        let flow = self.open_passive(now, stray, listener, &record)?;
         self.finish_handshake(now, flow, seg, frame, |_| {})?;
-        self.forget_handshake(index);
-        self.leave_time_wait(key);
+        self.forget_handshake(stray.hash, index);
+        self.leave_time_wait(stray);
         Ok(())
     }
 
@@ -233,7 +239,7 @@ impl Stack {
     fn open_passive(
         &mut self,
         now: Instant,
-        key: &FlowKey,
+        stray: &Stray,
         listener: u16,
         record: &HalfOpen,
     ) -> Result<u32, DropReason> {
@@ -245,8 +251,9 @@ impl Stack {
             return Err(DropReason::TcpAcceptQueueFull);
         }
         let options = owner.options.tcp;
+        let offset = self.tcp.secrets.offsets(&stray.key).timestamps;
         let flow = self
-            .open_flow(now, *key, &options, record.iss)
+            .open_flow(now, *stray, &options, record.iss, offset)
             .ok_or(DropReason::TcpNoFlowFree)?;
         if let Some(mut tcb) = self.tcp.tcb(flow) {
             tcb.resume(record, open::syn_window(&options), now);
@@ -255,10 +262,11 @@ impl Stack {
         Ok(flow)
     }
 
-    /// Gives a handshake up, or its record: a flow took over.
-    fn forget_handshake(&mut self, index: u32) {
+    /// Gives a handshake up, or its record: a flow took over. `hash` is that of
+    /// its flow's key.
+    fn forget_handshake(&mut self, hash: u32, index: u32) {
         let name = self.tcp.handshakes.name(index);
-        let removed = self.tcp.handshakes.remove(index);
+        let removed = self.tcp.handshakes.remove(hash, index);
         let owner = name.map(|name| usize::from(half_open::listener_of(&name)));
         if let (Some(_), Some(owner)) = (removed, owner)
             && let Some(owner) = self.tcp.listeners.get_mut(owner)
@@ -268,7 +276,7 @@ impl Stack {
     }
 
     fn send_syn_ack(&mut self, now: Instant, key: &FlowKey, listener: u16, record: &HalfOpen) {
-        let value = half_open::timestamp_of(&self.tcp.secrets, key, now);
+        let value = self.tcp.secrets.offsets(key).timestamp(now);
         self.send_answer(now, key, listener, record, value);
     }
 
@@ -308,7 +316,7 @@ impl Stack {
             return;
         }
         self.counters.inc(Counter::TcpChallengeAcks);
-        let value = half_open::timestamp_of(&self.tcp.secrets, key, now);
+        let value = self.tcp.secrets.offsets(key).timestamp(now);
         let fields = HeaderFields {
             seq: record.iss + 1,
             ack: record.irs + 1,
@@ -342,7 +350,10 @@ impl Stack {
                     break;
                 }
                 if !record.back_off(now) || (crowded && record.tries() > CROWDED_RETRIES) {
-                    self.forget_handshake(index);
+                    let Some((key, _)) = self.handshake_key(index) else {
+                        break;
+                    };
+                    self.forget_handshake(self.flows.hash(&key), index);
                     continue;
                 }
                 let record = *record;
@@ -385,14 +396,14 @@ impl Stack {
             let Some((key, owner)) = self.handshake_key(index) else {
                 continue;
             };
-            let name = half_open::name_of(&key, owner);
-            if owner != listener || self.tcp.handshakes.find(&name) != Some(index) {
+            let (name, hash) = (half_open::name_of(&key, owner), self.flows.hash(&key));
+            if owner != listener || self.tcp.handshakes.find(hash, &name) != Some(index) {
                 continue;
             }
             if let Some(record) = self.tcp.handshakes.get(index).copied() {
                 self.send_reset(now, &key, record.iss + 1, Some(record.irs + 1));
             }
-            self.forget_handshake(index);
+            self.forget_handshake(hash, index);
         }
     }
 }

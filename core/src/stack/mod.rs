@@ -25,6 +25,7 @@ use pollwire_rings::{Caps, FrameBuf, FramePool, Instant, NetDevice, TxBurst};
 
 pub use log::{TcpEvent, TcpEventKind};
 use looped::Looped;
+pub(crate) use tcp::Stray;
 pub use memory::{BYTES_PER_FLOW, Memory, RECORD_BYTES_PER_FLOW};
 
 use crate::dhcp::{Client, DhcpConfig};
@@ -232,7 +233,6 @@ impl Stack {
                 parts.nodes,
                 parts.time_wait,
                 parts.handshakes,
-                flow_key,
                 &mut random,
             ),
             udp: Udp::new(flow_key),
@@ -385,6 +385,12 @@ impl Stack {
     #[inline]
     pub(crate) fn chores_changed(&mut self) {
         self.chores_at = Instant::ZERO;
+    }
+
+    /// A record of a connection is due at `at`.
+    pub(crate) fn note_due(&mut self, at: Instant) {
+        self.tcp.note_due(at);
+        self.chores_at = self.chores_at.min(at);
     }
 
     #[inline(never)]

@@ -47,7 +47,7 @@ impl Stack {
                 && cold.template.generation == generation
                 && self.tcp.key(index).is_some_and(|key| !key.is_v4())
                 && cold.template.link().first_chunk() == Some(&mac.0)
-                && (hot.snd_una != cold.link_una || hot.rcv_nxt != cold.link_nxt)
+                && hot.progress() != cold.link_progress
         })
     }
 
@@ -57,7 +57,7 @@ impl Stack {
     /// open.
     pub(crate) fn tcp_icmp_error(&mut self, error: &IcmpError) {
         let key = FlowKey::new(error.local, error.remote);
-        let Some(index) = self.find_flow(&key) else {
+        let Ok(index) = self.find_flow(&key) else {
             return;
         };
         let Some(hot) = self.tcp.hot(index) else {

@@ -14,9 +14,16 @@ use crate::tcp::segment::Segment;
 use crate::tcp::seq::SeqNum;
 use crate::tcp::tcb::{Tcb, TcpState, flag, mark};
 use crate::tcp::template::Template;
-use crate::tcp::{Env, TcpOptions, half_open, listen, records};
+use crate::tcp::{Env, TcpOptions, half_open, listen};
 use crate::wire::tcp::{ACK, RST, SYN};
 use crate::{ConnError, Counter, DropReason, FlowKey};
+
+/// What names a flow that does not exist, or not yet, and the hash of that.
+#[derive(Clone, Copy)]
+pub(crate) struct Stray {
+    pub(crate) key: FlowKey,
+    pub(crate) hash: u32,
+}
 
 impl Stack {
     /// Takes a TCP segment. `frame` begins with its TCP header and ends with
@@ -50,8 +57,8 @@ impl Stack {
         }
         self.counters.inc(Counter::TcpSegmentsIn);
         match self.find_flow(&key) {
-            Some(index) => self.on_flow_segment(now, index, &seg, frame),
-            None => self.on_stray_segment(now, ip, &key, &seg, frame),
+            Ok(index) => self.on_flow_segment(now, index, &seg, frame),
+            Err(hash) => self.on_stray_segment(now, ip, Stray { key, hash }, &seg, frame),
         }
     }
 
@@ -71,10 +78,11 @@ impl Stack {
         }
     }
 
-    /// The flow with this key: the last one again, most often. For segments that
-    /// come in, and nobody else: it becomes the last one.
+    /// The flow with this key: the last one again, most often; if there is none,
+    /// the key's hash, which records are looked up by. For segments that come in,
+    /// and nobody else: it becomes the last one.
     #[inline]
-    pub(crate) fn find_flow(&mut self, key: &FlowKey) -> Option<u32> {
+    pub(crate) fn find_flow(&mut self, key: &FlowKey) -> Result<u32, u32> {
         let last = self.tcp.last;
         if self.tcp.key(last) == Some(key)
             && self
@@ -82,21 +90,24 @@ impl Stack {
                 .hot(last)
                 .is_some_and(|hot| hot.state != TcpState::Closed)
         {
-            return Some(self.tcp.last);
+            return Ok(last);
         }
         let tcp = &self.tcp;
+        let hash = self.flows.hash(key);
         let found = self
             .flows
-            .lookup(self.flows.hash(key), |index| tcp.key(index) == Some(key))?;
+            .lookup(hash, |index| tcp.key(index) == Some(key))
+            .ok_or(hash)?;
         self.tcp.set_last(found);
-        Some(found)
+        Ok(found)
     }
 
-    /// Whether there is a flow with this key.
-    pub(crate) fn has_flow(&self, key: &FlowKey) -> bool {
-        let tcp = &self.tcp;
-        let found = |index| tcp.key(index) == Some(key);
-        self.flows.lookup(self.flows.hash(key), found).is_some()
+    /// The key again, with its hash, if no connection has it.
+    pub(crate) fn unused(&self, key: FlowKey) -> Option<Stray> {
+        let hash = self.flows.hash(&key);
+        let same = |index| self.tcp.key(index) == Some(&key);
+        let taken = self.flows.lookup(hash, same).is_some() || self.in_time_wait(hash, &key);
+        (!taken).then_some(Stray { key, hash })
     }
 
     /// The state of flow `index` and what its code works with.
@@ -222,21 +233,26 @@ impl Stack {
         &mut self,
         now: Instant,
         ip: &IpMeta,
-        key: &FlowKey,
+        stray: Stray,
         seg: &Segment,
         frame: FrameBuf,
     ) -> Result<(), DropReason> {
+        let Stray { key, hash } = &stray;
+        let hash = *hash;
         if ip.broadcast {
             return Err(DropReason::TcpNotUnicast);
         }
         let listener = listen::find(&self.tcp.listeners, key.local());
         if let Some(listener) = listener
-            && let Some(index) = self.tcp.handshakes.find(&half_open::name_of(key, listener))
+            && let Some(index) = self
+                .tcp
+                .handshakes
+                .find(hash, &half_open::name_of(key, listener))
         {
-            return self.on_handshake_segment(now, key, index, seg, frame);
+            return self.on_handshake_segment(now, &stray, index, seg, frame);
         }
         let mut least = None;
-        if let Some(index) = self.tcp.time_wait.find(&records::name_of(key)) {
+        if let Some(index) = self.tcp.time_wait.find(hash, &key.to_words()) {
             least = self.on_time_wait_segment(now, key, index, seg)?;
             if least.is_none() {
                 return Ok(());
@@ -246,11 +262,13 @@ impl Stack {
             return Err(DropReason::TcpNoFlow);
         }
         match listener {
-            Some(listener) if seg.is_syn() => self.on_syn(now, key, listener, seg, &frame, least),
+            Some(listener) if seg.is_syn() => {
+                self.on_syn(now, &stray, listener, seg, &frame, least)
+            }
             Some(listener)
                 if seg.has(ACK) && !seg.has(SYN) && self.expects_cookies(now, listener) =>
             {
-                self.on_cookie(now, key, listener, seg, frame)
+                self.on_cookie(now, &stray, listener, seg, frame)
             }
             // RFC 9293, 3.10.7.2, LISTEN, with neither RST, ACK nor SYN: "This
             // should not be reached. Drop the segment and return." So goes SYN
@@ -276,17 +294,17 @@ impl Stack {
     pub(crate) fn open_flow(
         &mut self,
         now: Instant,
-        key: FlowKey,
+        stray: Stray,
         options: &TcpOptions,
         iss: SeqNum,
+        ts_offset: u32,
     ) -> Option<u32> {
-        let hash = self.flows.hash(&key);
-        let index = self.tcp.alloc(key)?;
+        let Stray { key, hash } = stray;
+        let index = self.tcp.alloc(key, hash)?;
         if !self.flows.insert(hash, index) {
             self.tcp.release(index);
             return None;
         }
-        let ts_offset = self.tcp.secrets.timestamp_offset(&key);
         let mss = self.mss_of(&key);
         self.tcp.tcb(index)?.init(options, iss, ts_offset, mss, now);
         Some(index)
@@ -306,11 +324,9 @@ impl Stack {
 
     /// Ends a flow: off the table at once; the slot goes when no handle is left.
     pub(crate) fn end_flow(&mut self, index: u32, error: Option<ConnError>) {
-        self.chores_changed();
-        let Some(key) = self.tcp.key(index).copied() else {
+        let Some(hash) = self.tcp.cold(index).map(|cold| cold.hash) else {
             return;
         };
-        let hash = self.flows.hash(&key);
         self.flows.remove(hash, index);
         self.timers.cancel(index);
         let Some((mut tcb, nodes)) = self.tcp.tcb_and_nodes(index) else {
@@ -479,8 +495,7 @@ impl Stack {
             (Some((link, generation)), Some(tcb)) => {
                 tcb.cold.template = Template::new(link, &key, generation);
                 tcb.cold.template.set_ecn(tcb.ecn_codepoint());
-                tcb.cold.link_una = tcb.hot.snd_una;
-                tcb.cold.link_nxt = tcb.hot.rcv_nxt;
+                tcb.cold.link_progress = tcb.hot.progress();
                 self.adopt_path_mtu(now, index, remote);
                 true
             }

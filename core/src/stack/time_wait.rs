@@ -3,9 +3,8 @@
 use pollwire_rings::Instant;
 
 use super::Stack;
-use crate::tcp::half_open;
+use super::Stray;
 use crate::tcp::header::{self, HeaderFields};
-use crate::tcp::records;
 use crate::tcp::segment::Segment;
 use crate::tcp::seq::SeqNum;
 use crate::tcp::tcb::{TcpState, flag, mark};
@@ -20,7 +19,8 @@ impl Stack {
         let Some((tcb, nodes)) = self.tcp.tcb_and_nodes(index) else {
             return;
         };
-        let (key, record) = (*tcb.key, TimeWait::of(&tcb, now));
+        let (key, hash) = (*tcb.key, tcb.cold.hash);
+        let (record, value) = (TimeWait::of(&tcb, now), tcb.timestamp(now));
         let owned = tcb.hot.has(flag::OWNED);
         let pending = tcb.hot.has(flag::ACK_NOW);
         nodes.clear(&mut tcb.hot.send);
@@ -32,34 +32,33 @@ impl Stack {
         tcb.hot.rtx_at = Instant::ZERO;
         tcb.hot.ack_at = Instant::ZERO;
         tcb.cold.misc_at = Instant::ZERO;
-        let hash = self.flows.hash(&key);
         self.flows.remove(hash, index);
         self.timers.cancel(index);
         if !owned {
             self.tcp.release(index);
         }
-        self.keep_time_wait(now, &key, record);
+        self.keep_time_wait(now, hash, &key, record);
         if pending {
-            self.send_last_ack(now, &key, &record);
+            self.send_last_ack(now, &key, &record, value);
         }
     }
 
-    fn keep_time_wait(&mut self, now: Instant, key: &FlowKey, record: TimeWait) {
+    fn keep_time_wait(&mut self, now: Instant, hash: u32, key: &FlowKey, record: TimeWait) {
         if self.tcp.time_wait.is_full()
             && let Some(oldest) = self.tcp.time_wait.front(0)
         {
-            self.tcp.time_wait.remove(oldest);
+            self.forget_time_wait(oldest);
             self.counters.inc(Counter::TcpTimeWaitRecycled);
         }
-        let name = records::name_of(key);
-        if self.tcp.time_wait.insert(name, record, 0).is_some() {
-            self.tcp.note_due(now.plus_nanos(record.nanos_left(now)));
+        let name = key.to_words();
+        if self.tcp.time_wait.insert(hash, name, record, 0).is_some() {
+            self.note_due(now.plus_nanos(record.nanos_left(now)));
         }
     }
 
     /// Whether a connection with this key waits in TIME-WAIT.
-    pub(crate) fn in_time_wait(&self, key: &FlowKey) -> bool {
-        self.tcp.time_wait.find(&records::name_of(key)).is_some()
+    pub(crate) fn in_time_wait(&self, hash: u32, key: &FlowKey) -> bool {
+        self.tcp.time_wait.find(hash, &key.to_words()).is_some()
     }
 
     /// A segment for a connection in TIME-WAIT. `Ok(Some(_))`: it is a SYN that
@@ -79,28 +78,30 @@ impl Stack {
             Reply::Reopen(least) => Ok(Some(least)),
             Reply::Ack => {
                 let record = *record;
-                self.send_last_ack(now, key, &record);
+                let value = self.tcp.secrets.offsets(key).timestamp(now);
+                self.send_last_ack(now, key, &record, value);
                 Err(DropReason::TcpAfterFin)
             }
             Reply::AckAndRestart => {
                 record.restart(now);
                 let record = *record;
                 self.tcp.time_wait.requeue(index, 0);
-                self.send_last_ack(now, key, &record);
+                let value = self.tcp.secrets.offsets(key).timestamp(now);
+                self.send_last_ack(now, key, &record, value);
                 Ok(None)
             }
         }
     }
 
     /// A new incarnation is open: it takes the place of one that waits.
-    pub(super) fn leave_time_wait(&mut self, key: &FlowKey) {
-        if let Some(index) = self.tcp.time_wait.find(&records::name_of(key)) {
-            self.tcp.time_wait.remove(index);
+    pub(super) fn leave_time_wait(&mut self, Stray { key, hash }: &Stray) {
+        if let Some(index) = self.tcp.time_wait.find(*hash, &key.to_words()) {
+            self.tcp.time_wait.remove(*hash, index);
         }
     }
 
-    fn send_last_ack(&mut self, now: Instant, key: &FlowKey, record: &TimeWait) {
-        let value = half_open::timestamp_of(&self.tcp.secrets, key, now);
+    /// `value`: of the flow's timestamp clock.
+    fn send_last_ack(&mut self, now: Instant, key: &FlowKey, record: &TimeWait, value: u32) {
         let fields = HeaderFields {
             seq: record.snd_nxt,
             ack: record.rcv_nxt,
@@ -120,7 +121,14 @@ impl Stack {
             if left != Some(0) {
                 break;
             }
-            self.tcp.time_wait.remove(index);
+            self.forget_time_wait(index);
+        }
+    }
+
+    fn forget_time_wait(&mut self, index: u32) {
+        if let Some(name) = self.tcp.time_wait.name(index) {
+            let hash = self.flows.hash(&FlowKey::from_words(name));
+            self.tcp.time_wait.remove(hash, index);
         }
     }
 }

@@ -11,6 +11,7 @@ use super::options::{Handshake, TcpOptions};
 use super::table::FlowId;
 use super::tcb::{Tcb, TcpState, flag, mark};
 use crate::flow::canonical;
+use crate::stack::Stray;
 use crate::{ConnError, Counter, Error, FlowKey, Misuse, Stack};
 
 /// What a task waits for.
@@ -75,16 +76,13 @@ impl Stack {
             0 => self.ephemeral_key(source, remote)?,
             port => {
                 let key = FlowKey::new(SocketAddr::new(source, port), remote);
-                if self.has_flow(&key) || self.in_time_wait(&key) {
-                    return Err(Misuse::AddressInUse);
-                }
-                key
+                self.unused(key).ok_or(Misuse::AddressInUse)?
             }
         };
         let now = self.now();
-        let iss = self.tcp.secrets.isn(now, &key);
+        let offsets = self.tcp.secrets.offsets(&key.key);
         let index = self
-            .open_flow(now, key, &options, iss)
+            .open_flow(now, key, &options, offsets.isn(now), offsets.timestamps)
             .ok_or(Misuse::NoFlowFree)?;
         let tcb = self.tcp.tcb(index).ok_or(Misuse::NoFlowFree)?;
         tcb.hot.state = TcpState::SynSent;
@@ -95,12 +93,12 @@ impl Stack {
     }
 
     /// RFC 6056, 3.3.1: a random port, and another while it is taken.
-    fn ephemeral_key(&mut self, source: IpAddr, remote: SocketAddr) -> Result<FlowKey, Misuse> {
+    fn ephemeral_key(&mut self, source: IpAddr, remote: SocketAddr) -> Result<Stray, Misuse> {
         for _ in 0..PORT_TRIES {
             let port = self.random_port();
             let key = FlowKey::new(SocketAddr::new(source, port), remote);
-            if !self.has_flow(&key) && !self.in_time_wait(&key) {
-                return Ok(key);
+            if let Some(unused) = self.unused(key) {
+                return Ok(unused);
             }
         }
         Err(Misuse::NoPortFree)
@@ -417,8 +415,8 @@ impl Stack {
         if !tcb.has_mark(mark::TIME_WAIT) {
             return Ok(tcb.hot.state);
         }
-        let key = *tcb.key;
-        Ok(if self.in_time_wait(&key) {
+        let (key, hash) = (*tcb.key, tcb.cold.hash);
+        Ok(if self.in_time_wait(hash, &key) {
             TcpState::TimeWait
         } else {
             TcpState::Closed

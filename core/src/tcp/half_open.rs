@@ -3,8 +3,7 @@
 
 use pollwire_rings::Instant;
 
-use super::coarse::{micros, millis};
-use super::isn::Secrets;
+use super::coarse::micros;
 use super::listen::ListenOptions;
 use super::open::{self, Offer};
 use super::records::{Name, Record};
@@ -210,28 +209,24 @@ impl HalfOpen {
 /// The name of a handshake: its flow's key, with the listener where the local
 /// port stands, which the listener knows.
 pub(crate) fn name_of(key: &FlowKey, listener: u16) -> Name {
-    let mut name = key.to_bytes();
-    let [.., high, low] = &mut name;
-    [*high, *low] = listener.to_be_bytes();
+    let mut name = key.to_words();
+    let [.., ports] = &mut name;
+    *ports = *ports & !0xffff | u32::from(listener);
     name
 }
 
 /// The listener in a handshake's name.
 pub(crate) fn listener_of(name: &Name) -> u16 {
-    let [.., high, low] = *name;
-    u16::from_be_bytes([high, low])
+    let [.., ports] = *name;
+    #[expect(clippy::cast_possible_truncation, reason = "the low half")]
+    let listener = ports as u16;
+    listener
 }
 
 /// The key of a handshake at a listener on `port`.
 pub(crate) fn key_of(name: &Name, port: u16) -> FlowKey {
-    let mut bytes = *name;
-    let [.., high, low] = &mut bytes;
-    [*high, *low] = port.to_be_bytes();
-    FlowKey::from_bytes(&bytes)
-}
-
-/// The timestamp of a segment of the flow with `key`: milliseconds from a
-/// secret offset.
-pub(crate) fn timestamp_of(secrets: &Secrets, key: &FlowKey, now: Instant) -> u32 {
-    millis(now).wrapping_add(secrets.timestamp_offset(key))
+    let mut words = *name;
+    let [.., ports] = &mut words;
+    *ports = *ports & !0xffff | u32::from(port);
+    FlowKey::from_words(words)
 }

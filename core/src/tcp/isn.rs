@@ -1,51 +1,60 @@
 //! Initial sequence numbers (RFC 6528) and timestamp offsets.
 
-use core::hash::Hasher;
-
 use pollwire_rings::Instant;
-use siphasher::sip::SipHasher13;
 
+use super::coarse::millis;
 use super::seq::SeqNum;
 use crate::FlowKey;
 
-/// Keys of the boot: what nobody outside can compute from.
+/// Key of the boot: what nobody outside can compute from.
 #[derive(Clone, Copy)]
 pub(crate) struct Secrets {
-    isn: (u64, u64),
-    timestamps: (u64, u64),
+    key: (u64, u64),
+}
+
+/// What a flow's numbers begin with. Both are halves of one keyed hash: whoever
+/// sees one learns nothing of the other.
+#[derive(Clone, Copy)]
+pub(crate) struct Offsets {
+    /// Of its sequence numbers.
+    isn: u32,
+    /// Of its timestamp clock (RFC 7323, 5.4: hides uptime).
+    pub(crate) timestamps: u32,
 }
 
 impl Secrets {
     pub(crate) fn new(mut next: impl FnMut() -> u64) -> Self {
         Self {
-            isn: (next(), next()),
-            timestamps: (next(), next()),
+            key: (next(), next()),
         }
     }
 
-    fn hash(key: (u64, u64), flow: &FlowKey) -> u64 {
-        let mut hasher = SipHasher13::new_with_keys(key.0, key.1);
-        hasher.write(&flow.to_bytes());
-        hasher.finish()
+    /// What the numbers of the flow with this key begin with.
+    pub(crate) fn offsets(&self, flow: &FlowKey) -> Offsets {
+        let hash = flow.hash_under(self.key);
+        #[expect(clippy::cast_possible_truncation, reason = "half of the hash")]
+        let isn = hash as u32;
+        Offsets {
+            isn,
+            timestamps: (hash >> 32) as u32,
+        }
     }
+}
 
+impl Offsets {
     /// RFC 6528, 3: "ISN = M + F(localip, localport, remoteip, remoteport,
     /// secretkey)", with M a timer of 4 microseconds.
-    pub(crate) fn isn(&self, now: Instant, flow: &FlowKey) -> SeqNum {
+    pub(crate) fn isn(self, now: Instant) -> SeqNum {
         #[expect(
             clippy::cast_possible_truncation,
             reason = "a clock modulo 2^32, by the RFC"
         )]
         let clock = (now.as_micros() / 4) as u32;
-        #[expect(clippy::cast_possible_truncation, reason = "half of the hash")]
-        let offset = Self::hash(self.isn, flow) as u32;
-        SeqNum::new(clock.wrapping_add(offset))
+        SeqNum::new(clock.wrapping_add(self.isn))
     }
 
-    /// Offset of a flow's timestamp clock (RFC 7323, 5.4: hides uptime).
-    pub(crate) fn timestamp_offset(&self, flow: &FlowKey) -> u32 {
-        #[expect(clippy::cast_possible_truncation, reason = "half of the hash")]
-        let offset = Self::hash(self.timestamps, flow) as u32;
-        offset
+    /// The value of the flow's timestamp clock.
+    pub(crate) fn timestamp(self, now: Instant) -> u32 {
+        millis(now).wrapping_add(self.timestamps)
     }
 }

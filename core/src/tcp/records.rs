@@ -2,18 +2,17 @@
 //! is closed.
 //!
 //! A table has a fixed number of records, found by name through a hash table of
-//! its own. Its records stand in a few queues; all that stand in one have the
+//! its own. The hash is that of the flow's key, which the caller knows anyway. Its records stand in a few queues; all that stand in one have the
 //! same lifetime, so a queue is ordered by time without any work, and what is
 //! due stands at its head.
 
 use pollwire_rings::Region;
 
 use super::tcb::ListLinks;
-use crate::FlowKey;
-use crate::flow::{FlowTable, Slot};
+use crate::flow::{FlowTable, KeyWords, Slot};
 
 /// What names a record: a flow's key, or something of the same size.
-pub(crate) type Name = [u8; 36];
+pub(crate) type Name = KeyWords;
 
 /// A record: name, place in its queue, content. All-zero is unused.
 #[derive(Clone, Copy)]
@@ -29,7 +28,7 @@ impl<T> Record<T> {
     /// An unused record around an all-zero `body`.
     pub(crate) const fn unused(body: T) -> Self {
         Self {
-            name: [0; 36],
+            name: [0; 9],
             links: ListLinks { prev: 0, next: 0 },
             body,
         }
@@ -57,14 +56,11 @@ pub(crate) struct Records<T: 'static, const QUEUES: usize> {
 impl<T: Copy + 'static, const QUEUES: usize> Records<T, QUEUES> {
     /// An empty table; `records` and `slots`, two for each record, are all
     /// zero.
-    pub(crate) fn new(
-        records: Region<Record<T>>,
-        slots: Region<Slot>,
-        hash_key: (u64, u64),
-    ) -> Self {
+    pub(crate) fn new(records: Region<Record<T>>, slots: Region<Slot>) -> Self {
         Self {
             records,
-            table: FlowTable::new(slots, hash_key),
+            // It is given hashes, and makes none.
+            table: FlowTable::new(slots, (0, 0)),
             queues: [Ends { head: 0, tail: 0 }; QUEUES],
             free: 0,
             fresh: 0,
@@ -87,12 +83,14 @@ impl<T: Copy + 'static, const QUEUES: usize> Records<T, QUEUES> {
         self.len() > self.records.len() / 2
     }
 
-    pub(crate) fn find(&self, name: &Name) -> Option<u32> {
+    /// The record under this name, whose hash is `hash`.
+    #[inline]
+    pub(crate) fn find(&self, hash: u32, name: &Name) -> Option<u32> {
         if self.len == 0 {
             return None;
         }
         let same = |index: u32| self.record(index).is_some_and(|found| found.name == *name);
-        self.table.lookup(self.table.hash_bytes(name), same)
+        self.table.lookup(hash, same)
     }
 
     fn record(&self, index: u32) -> Option<&Record<T>> {
@@ -122,7 +120,7 @@ impl<T: Copy + 'static, const QUEUES: usize> Records<T, QUEUES> {
 
     /// Keeps a record under a name that none has yet, at the end of `queue`;
     /// `None` when all are in use.
-    pub(crate) fn insert(&mut self, name: Name, body: T, queue: usize) -> Option<u32> {
+    pub(crate) fn insert(&mut self, hash: u32, name: Name, body: T, queue: usize) -> Option<u32> {
         let index = match self.free.checked_sub(1) {
             Some(index) => {
                 self.free = self.record(index)?.links.next;
@@ -136,16 +134,15 @@ impl<T: Copy + 'static, const QUEUES: usize> Records<T, QUEUES> {
         };
         let links = ListLinks::default();
         *self.record_mut(index)? = Record { name, links, body };
-        self.table.insert(self.table.hash_bytes(&name), index);
+        self.table.insert(hash, index);
         self.len += 1;
         self.link(index, queue);
         Some(index)
     }
 
-    /// Gives a record up; returns its content.
-    pub(crate) fn remove(&mut self, index: u32) -> Option<T> {
-        let name = self.name(index)?;
-        if !self.table.remove(self.table.hash_bytes(&name), index) {
+    /// Gives a record up that was kept under `hash`; returns its content.
+    pub(crate) fn remove(&mut self, hash: u32, index: u32) -> Option<T> {
+        if !self.table.remove(hash, index) {
             return None;
         }
         self.unlink(index);
@@ -215,11 +212,6 @@ impl<T: Copy + 'static, const QUEUES: usize> Records<T, QUEUES> {
     pub(crate) fn used(&self) -> u32 {
         self.fresh
     }
-}
-
-/// The name of a record of a flow.
-pub(crate) fn name_of(key: &FlowKey) -> Name {
-    key.to_bytes()
 }
 
 #[cfg(test)]

@@ -118,7 +118,6 @@ impl Tcp {
         nodes: Region<Node>,
         time_wait: RecordMemory<TimeWait>,
         handshakes: RecordMemory<HalfOpen>,
-        hash_key: (u64, u64),
         random: &mut Random,
     ) -> Self {
         let secrets = Secrets::new(|| random.next_u64());
@@ -136,8 +135,8 @@ impl Tcp {
             in_use: 0,
             reclaimed: 0,
             orphans: 0,
-            time_wait: Records::new(time_wait.0, time_wait.1, hash_key),
-            handshakes: Records::new(handshakes.0, handshakes.1, hash_key),
+            time_wait: Records::new(time_wait.0, time_wait.1),
+            handshakes: Records::new(handshakes.0, handshakes.1),
             challenges: ChallengeLimit::default(),
             cookies: Cookies::new(random),
             records_due: NEVER,
@@ -272,8 +271,8 @@ impl Tcp {
         })
     }
 
-    /// A closed slot, made ready for a flow with `key`.
-    pub(crate) fn alloc(&mut self, key: FlowKey) -> Option<u32> {
+    /// A closed slot, made ready for a flow with `key`, whose hash is `hash`.
+    pub(crate) fn alloc(&mut self, key: FlowKey, hash: u32) -> Option<u32> {
         let index = match self.free.checked_sub(1) {
             Some(index) => {
                 self.free = self.cold(index)?.listener;
@@ -287,6 +286,7 @@ impl Tcp {
         };
         let cold = self.cold_mut(index)?;
         cold.listener = 0;
+        cold.hash = hash;
         cold.generation = cold.generation.wrapping_add(1);
         self.slots.get_mut(index as usize)?.key = key;
         self.in_use += 1;

@@ -267,6 +267,11 @@ impl Hot {
         self.flags &= !flags;
     }
 
+    /// Differs once more is acknowledged or received than was before.
+    pub(crate) fn progress(&self) -> u32 {
+        self.snd_una.raw().wrapping_add(self.rcv_nxt.raw())
+    }
+
     /// Sequence space sent and not acknowledged.
     #[inline]
     pub(crate) fn flight(&self) -> u32 {
@@ -334,12 +339,13 @@ pub(crate) struct Cold {
     pub(crate) our_mss: u16,
     /// What all segments begin with.
     pub(crate) template: Template,
-    /// `snd_una` and `rcv_nxt` when `template` was made: what differs now is
-    /// progress that its neighbour helped with.
-    pub(crate) link_una: SeqNum,
-    pub(crate) link_nxt: SeqNum,
+    /// [`Hot::progress`] when `template` was made: what came since, its neighbour
+    /// helped with.
+    pub(crate) link_progress: u32,
     /// Differs for each handle that this slot ever had.
     pub(crate) generation: u32,
+    /// Of the flow's key: the flow table files it under that.
+    pub(crate) hash: u32,
     pub(crate) read_waker: Option<Waker>,
     pub(crate) write_waker: Option<Waker>,
     pub(crate) error: Option<ConnError>,
@@ -392,9 +398,9 @@ impl Cold {
         peer_mss: 0,
         our_mss: 0,
         template: Template::EMPTY,
-        link_una: SeqNum::new(0),
-        link_nxt: SeqNum::new(0),
+        link_progress: 0,
         generation: 0,
+        hash: 0,
         read_waker: None,
         write_waker: None,
         error: None,

@@ -10,13 +10,21 @@ fn records(count: usize) -> Records<u32, 3> {
     Records::new(
         heap_region(count, || Record::unused(0)),
         heap_region(2 * count, || Slot::EMPTY),
-        (1, 2),
     )
 }
 
+/// Some share a hash.
+fn hash(number: u8) -> u32 {
+    u32::from(number / 3)
+}
+
+fn hash_at(table: &Records<u32, 3>, index: u32) -> u32 {
+    hash(*table.get(index).unwrap() as u8)
+}
+
 fn name(number: u8) -> Name {
-    let mut name = [7; 36];
-    name[35] = number;
+    let mut name = [7; 9];
+    name[8] = u32::from(number);
     name
 }
 
@@ -51,29 +59,29 @@ proptest! {
                     }
                     let full = model.iter().map(VecDeque::len).sum::<usize>() == 16;
                     prop_assert_eq!(table.is_full(), full);
-                    let index = table.insert(name(n), u32::from(n), q);
+                    let index = table.insert(hash(n), name(n), u32::from(n), q);
                     prop_assert_eq!(index.is_none(), full);
                     if !full {
                         model[q].push_back(n);
                     }
                 }
                 Step::Remove(n) => {
-                    let found = table.find(&name(n));
+                    let found = table.find(hash(n), &name(n));
                     prop_assert_eq!(found.is_some(), model.iter().any(|q| q.contains(&n)));
                     if let Some(index) = found {
-                        prop_assert_eq!(table.remove(index), Some(u32::from(n)));
+                        prop_assert_eq!(table.remove(hash(n), index), Some(u32::from(n)));
                         model.iter_mut().for_each(|q| q.retain(|&other| other != n));
                     }
                 }
                 Step::Requeue(n, q) => {
-                    if let Some(index) = table.find(&name(n)) {
+                    if let Some(index) = table.find(hash(n), &name(n)) {
                         table.requeue(index, q);
                         model.iter_mut().for_each(|q| q.retain(|&other| other != n));
                         model[q].push_back(n);
                     }
                 }
                 Step::PopFront(q) => {
-                    let front = table.front(q).and_then(|index| table.remove(index));
+                    let front = table.front(q).and_then(|index| table.remove(hash_at(&table, index), index));
                     prop_assert_eq!(front, model[q].pop_front().map(u32::from));
                 }
             }
@@ -82,7 +90,7 @@ proptest! {
         for (q, queue) in model.iter().enumerate() {
             let mut got = Vec::new();
             while let Some(index) = table.front(q) {
-                got.extend(table.remove(index));
+                got.extend(table.remove(hash_at(&table, index), index));
             }
             let want: Vec<u32> = queue.iter().copied().map(u32::from).collect();
             prop_assert_eq!(got, want);
