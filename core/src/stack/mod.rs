@@ -25,8 +25,8 @@ use pollwire_rings::{Caps, FrameBuf, FramePool, Instant, NetDevice, TxBurst};
 
 pub use log::{TcpEvent, TcpEventKind};
 use looped::Looped;
-pub(crate) use tcp::Stray;
 pub use memory::{BYTES_PER_FLOW, Memory, RECORD_BYTES_PER_FLOW};
+pub(crate) use tcp::Stray;
 
 use crate::dhcp::{Client, DhcpConfig};
 use crate::flow::FlowTable;

@@ -88,7 +88,24 @@ impl TcpOptions {
     /// RFC 9293, 3.1: "TCP implementations MUST be prepared to handle an
     /// illegal option length (e.g., zero)" (MUST-7).
     #[must_use]
-    pub fn parse(mut bytes: &[u8]) -> Option<Self> {
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        // A SYN's as Linux, and this stack, lays them out.
+        if let Ok(options) = <&[u8; 20]>::try_from(bytes)
+            && let [MSS, 4, m, n, SACK_PERMITTED, 2, rest @ ..] = options
+            && let [TIMESTAMPS, 10, times @ .., NOP, WINDOW_SCALE, 3, shift] = rest
+        {
+            return Some(Self {
+                mss: Some(u16::from_be_bytes([*m, *n])),
+                wscale: Some(*shift),
+                sack_permitted: true,
+                sack_blocks: ArrayVec::new(),
+                timestamps: Some(pair(times)),
+            });
+        }
+        Self::parse_any(bytes)
+    }
+
+    fn parse_any(mut bytes: &[u8]) -> Option<Self> {
         let mut options = Self::default();
         while let [kind, rest @ ..] = bytes {
             bytes = match *kind {
