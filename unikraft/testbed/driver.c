@@ -585,10 +585,10 @@ int uk_netdev_tx_one(struct uk_netdev *dev, uint16_t queue_id,
 	}
 	tx_write_header(pkt);
 	segments = tx_segments(pkt, &total);
-	if (segments > MOST_SEGMENTS) {
+	if (segments > MOST_SEGMENTS || segments > bed->config.tx_descriptors) {
 		bed->stats.complaints++;
 		uk_netbuf_header(pkt, -VNET_ROOM);
-		return -EFBIG;
+		return -EINVAL;
 	}
 	if (!(pkt->flags & UK_NETBUF_F_GSO_TCPV4) && total > LONGEST) {
 		bed->stats.complaints++;

@@ -21,9 +21,12 @@ use crate::{
 
 /// Bytes of an Ethernet header.
 const ETHERNET: usize = 14;
-/// Buffers that the driver gets even when frames are scarce, so that
+/// Buffers that no data may use up while frames are scarce, so that
 /// acknowledgements, which free frames, come in.
 const FEWEST_BUFFERS: usize = 16;
+/// Longest packet taken in while frames are scarce: an acknowledgement with all
+/// its options over IPv6 has 114 bytes, an ARP packet 60.
+const SMALL: usize = 128;
 /// How often an empty pool makes the driver look for what is transmitted.
 const SCARCE: Duration = Duration::from_millis(1);
 
@@ -85,6 +88,8 @@ pub struct UnikraftStats {
     /// Packets dropped because they were shorter than an Ethernet header, or
     /// came in more pieces than a burst has room for.
     pub rx_invalid: u64,
+    /// Packets of more than 128 bytes dropped because frames were scarce.
+    pub rx_scarce: u64,
     /// Frames lost to the driver, one with each packet whose length it disliked.
     pub rx_lost: u64,
     /// Times that reception waited because no frame could take the place of a
@@ -205,6 +210,7 @@ impl UnikraftDevice {
         if rx_len > pool.frame_size().saturating_sub(HEADROOM)
             || usize::from(raw.rx_headroom) > HEADROOM
             || rx_most < 2
+            || usize::from(raw.tx_pieces) > TX_MOST_PIECES
         {
             return Err(OpenError::Pool);
         }
@@ -246,26 +252,21 @@ impl UnikraftDevice {
         }
     }
 
+    /// Whether the pool has nothing left but the sixteenth that the stack keeps
+    /// for headers and control packets.
+    fn is_short(pool: &FramePool) -> bool {
+        pool.available() <= pool.capacity() / 16
+    }
+
     /// Lends frames for reception until the driver has enough, or the pool is
     /// short.
     fn refill(&mut self, pool: &FramePool) {
-        let fewest = FEWEST_BUFFERS.min(self.rx_most);
-        // The stack's own frames, for headers and control packets.
-        let kept = pool.capacity() / 16;
         let mut buffers = ArrayVec::<RxBuffer, RX_BURST>::new();
-        while self.rx_lent.count() < self.rx_most
-            && (pool.available() > kept || self.rx_lent.count() < fewest)
-            && let Some(mut frame) = pool.alloc()
+        let fewest = |pool: &_| if Self::is_short(pool) { 2 } else { usize::MAX };
+        while self.rx_lent.count() < self.rx_most.min(fewest(pool))
+            && let Some(buffer) = pool.alloc().and_then(|frame| self.lend(frame))
         {
-            let data = frame.spare_mut().as_mut_ptr().cast();
-            let Some(cookie) = self.rx_lent.lend(frame) else {
-                break;
-            };
-            buffers.push(RxBuffer {
-                data,
-                len: self.rx_len,
-                cookie,
-            });
+            buffers.push(buffer);
             if buffers.is_full() {
                 self.give(&buffers);
                 buffers.clear();
@@ -275,6 +276,17 @@ impl UnikraftDevice {
         if pool.available() == 0 {
             self.reap(SCARCE);
         }
+    }
+
+    fn lend(&mut self, mut frame: FrameBuf) -> Option<RxBuffer> {
+        frame.reset(HEADROOM);
+        let data = frame.spare_mut().as_mut_ptr().cast();
+        let cookie = self.rx_lent.lend(frame)?;
+        Some(RxBuffer {
+            data,
+            len: self.rx_len,
+            cookie,
+        })
     }
 
     fn give(&mut self, buffers: &[RxBuffer]) {
@@ -290,11 +302,24 @@ impl UnikraftDevice {
         }
     }
 
-    fn deliver(&mut self, received: RxReceived, out: &mut RxBurst) {
+    /// While the pool is short, data is dropped rather than kept once few buffers
+    /// are left: they are for what frees frames, and its sender sends it again.
+    fn is_unwelcome(&self, len: usize, pool: &FramePool) -> bool {
+        len > SMALL && Self::is_short(pool) && self.rx_lent.count() < FEWEST_BUFFERS
+    }
+
+    fn deliver(&mut self, received: RxReceived, pool: &FramePool, out: &mut RxBurst) {
         let Some(mut frame) = self.rx_lent.take(received.cookie) else {
             return;
         };
         let len = received.len.min(self.rx_len) as usize;
+        if self.is_unwelcome(len, pool) {
+            self.stats.rx_scarce += 1;
+            if let Some(buffer) = self.lend(frame) {
+                self.give(&[buffer]);
+            }
+            return;
+        }
         frame.set_len(len);
         let meta = RxMeta {
             checksum: checksum_of(received.flags),
@@ -406,7 +431,7 @@ impl UnikraftDevice {
         }
         let len = packet.len();
         let pieces = packet.pieces.iter().filter(|piece| !piece.is_empty());
-        if len < ETHERNET || pieces.count() > TX_MOST_PIECES {
+        if len < ETHERNET || pieces.count() > usize::from(self.caps.max_tx_pieces) {
             return None;
         }
         if let Some(gso) = packet.meta.gso
@@ -444,7 +469,7 @@ impl NetDevice for UnikraftDevice {
             (self.shim.rx_take)(self.dev.as_ptr(), received.as_mut_ptr(), most as c_uint)
         } as usize;
         for &piece in received.iter().take(count) {
-            self.deliver(piece, out);
+            self.deliver(piece, pool, out);
         }
         out.packets() - before
     }
@@ -496,7 +521,7 @@ fn caps_of(raw: &RawCaps) -> Caps {
     let mut caps = Caps::plain(raw.mac, raw.mtu);
     caps.tx_checksum = raw.tx_checksum != 0;
     caps.tso4 = raw.tso4 != 0;
-    caps.max_tx_pieces = TX_MOST_PIECES as u8;
+    caps.max_tx_pieces = u8::try_from(raw.tx_pieces).unwrap_or(u8::MAX);
     caps
 }
 

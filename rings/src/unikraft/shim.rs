@@ -4,7 +4,7 @@ use core::ffi::{c_int, c_uint, c_void};
 
 /// The interface's version, `POLLWIRE_UK_NET_VERSION`.
 pub const VERSION: u32 = 1;
-/// Most pieces of one transmitted packet.
+/// Most pieces of one transmitted packet on any device.
 pub const TX_MOST_PIECES: usize = 16;
 
 /// The packet's checksum was verified, or never left the host.
@@ -38,6 +38,8 @@ pub struct RawCaps {
     pub tx_checksum: u8,
     /// Whether it segments TCP over IPv4.
     pub tso4: u8,
+    /// Most pieces of one transmitted packet.
+    pub tx_pieces: u16,
     /// Bytes that it writes in front of received data.
     pub rx_headroom: u16,
     /// Most buffers that it takes for reception.

@@ -49,7 +49,7 @@ struct tx_slot {
 
 /* What goes before the pieces: an empty netbuf, in whose headroom the driver
  * writes its header. Frames are shared and read-only; this keeps it off them.
- * Or a whole packet: the frame to oneself, see tx_reap. */
+ * Without pieces behind it, it is a whole frame itself: see reap. */
 struct tx_head {
 	struct uk_netbuf netbuf;
 	struct tx_head *next;
@@ -296,15 +296,19 @@ static void tx_piece_freed(struct uk_netbuf *netbuf)
 	tx_slot_unused(dev, slot);
 }
 
-static struct tx_head *tx_new_head(struct pollwire_uk_dev *dev,
-				   const struct pollwire_uk_request *request)
+static struct tx_head *tx_new_head(struct pollwire_uk_dev *dev)
 {
 	struct tx_head *head = dev->tx_heads;
-	struct uk_netbuf *netbuf = &head->netbuf;
 
 	dev->tx_heads = head->next;
-	uk_netbuf_init_indir(netbuf, head->room, TX_ROOM, dev->encap_tx, dev,
-			     tx_head_freed);
+	uk_netbuf_init_indir(&head->netbuf, head->room, sizeof(head->room),
+			     dev->encap_tx, dev, tx_head_freed);
+	return head;
+}
+
+static void tx_ask(struct uk_netbuf *netbuf,
+		   const struct pollwire_uk_request *request)
+{
 	if (request->flags & POLLWIRE_UK_TX_PARTIAL) {
 		netbuf->flags |= UK_NETBUF_F_PARTIAL_CSUM |
 				 UK_NETBUF_F_DATA_VALID;
@@ -316,7 +320,6 @@ static struct tx_head *tx_new_head(struct pollwire_uk_dev *dev,
 		netbuf->header_len = request->header_len;
 		netbuf->gso_size = request->gso_size;
 	}
-	return head;
 }
 
 static struct uk_netbuf *tx_new_piece(struct pollwire_uk_dev *dev,
@@ -386,7 +389,8 @@ static int tx(struct pollwire_uk_dev *dev,
 	}
 	if (!tx_has_room(dev, count))
 		return 0;
-	head = tx_new_head(dev, request);
+	head = tx_new_head(dev);
+	tx_ask(&head->netbuf, request);
 	last = &head->netbuf;
 	for (i = 0; i < count; i++) {
 		struct uk_netbuf *next = tx_new_piece(dev, &pieces[i]);
@@ -433,23 +437,21 @@ static void reaper_write(uint8_t *frame, const struct uk_hwaddr *mac)
 	frame[13] = 0x00;
 }
 
+/* Even a driver whose ring is full looks for completions first. There is always
+ * a head: a packet takes two places, and there is one head more than places for
+ * packets. */
 static void reap(struct pollwire_uk_dev *dev)
 {
-	/* There is one: the ring is full before the heads are in use. */
-	struct tx_head *head = dev->tx_heads;
-	struct uk_netbuf *netbuf = &head->netbuf;
+	struct tx_head *head = tx_new_head(dev);
 	int status;
 
-	dev->tx_heads = head->next;
-	uk_netbuf_init_indir(netbuf, head->room, sizeof(head->room),
-			     dev->encap_tx, dev, tx_head_freed);
-	netbuf->len = REAPER_LEN;
-	reaper_write(netbuf->data, uk_netdev_hwaddr_get(dev->netdev));
-	status = uk_netdev_tx_one(dev->netdev, QUEUE, netbuf);
+	head->netbuf.len = REAPER_LEN;
+	reaper_write(head->netbuf.data, uk_netdev_hwaddr_get(dev->netdev));
+	status = uk_netdev_tx_one(dev->netdev, QUEUE, &head->netbuf);
 	if (uk_netdev_status_successful(status))
 		dev->stats.tx_reapers++;
 	else
-		tx_head_freed(netbuf);
+		tx_head_freed(&head->netbuf);
 }
 
 static int tx_reap(struct pollwire_uk_dev *dev, uint64_t interval)
@@ -585,8 +587,10 @@ static int configure(struct pollwire_uk_dev *dev, struct pollwire_uk_caps *caps)
 	 * reaps completions, and nothing else does. */
 	packets = MIN(txq.nb_max / 2 + 1, INT16_MAX / POLLWIRE_UK_TX_PIECES);
 	caps->rx_slots = rxq.nb_max / 2;
-	caps->tx_slots = packets * POLLWIRE_UK_TX_PIECES;
-	rc = make_slots(dev, caps->rx_slots, caps->tx_slots, packets);
+	caps->tx_slots = txq.nb_max + POLLWIRE_UK_TX_PIECES;
+	caps->tx_pieces = MIN(POLLWIRE_UK_TX_PIECES, txq.nb_max - 1);
+	rc = make_slots(dev, caps->rx_slots, caps->tx_slots,
+			txq.nb_max / 2 + 1);
 	if (rc < 0)
 		return rc;
 	return uk_netdev_txq_configure(dev->netdev, QUEUE, 0, &txq_conf);

@@ -30,8 +30,8 @@ extern "C" {
 /* Changes whenever anything in this section does. */
 #define POLLWIRE_UK_NET_VERSION 1
 
-/* Most pieces of one transmitted packet. virtio-net of Unikraft 0.17 has room
- * for 17 pieces, its own header included. */
+/* Most pieces of one transmitted packet on any device. virtio-net of Unikraft
+ * 0.17 has room for 17, its own header included. */
 #define POLLWIRE_UK_TX_PIECES 16
 
 /* A device. Opaque; lives until the machine stops. */
@@ -47,6 +47,8 @@ struct pollwire_uk_caps {
 	uint8_t tx_checksum;
 	/* It segments TCP over IPv4 (POLLWIRE_UK_TX_TSO4). */
 	uint8_t tso4;
+	/* Most pieces of one transmitted packet. */
+	uint16_t tx_pieces;
 	/* Bytes that it writes in front of received data. */
 	uint16_t rx_headroom;
 	/* Most buffers that it takes for reception. */

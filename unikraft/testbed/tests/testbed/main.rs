@@ -1,5 +1,8 @@
 //! The real shim and the real back end, pollwire above them, and a pollwire
 //! stack on the other end of a wire; the driver between has virtio-net's faults.
 
+mod device;
+mod endurance;
+mod scarce;
 mod traffic;
 mod world;

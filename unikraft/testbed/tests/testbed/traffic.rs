@@ -1,9 +1,11 @@
 //! Streams and datagrams, with each fault of the driver and each offload.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use pollwire_core::{Error, FlowId, Shutdown, Stack};
 use pollwire_rings::FrameRef;
+use pollwire_rings::memory::Impairments;
 use pollwire_uk_testbed::{BedConfig, Traps};
 
 use crate::world::{Wiring, World};
@@ -148,5 +150,118 @@ fn an_echo_comes_back_intact_with_each_fault_and_each_offload() {
                 world.finish();
             }
         }
+    }
+}
+
+#[test]
+fn an_echo_comes_back_intact_through_a_hostile_network() {
+    let impairments = Impairments {
+        delay: Duration::from_millis(2),
+        jitter: Duration::from_millis(1),
+        loss: 0.03,
+        duplicate: 0.02,
+        reorder: 0.05,
+        corrupt: 0.01,
+        ..Impairments::NONE
+    };
+    for seed in 0..30 {
+        // Small rings too, so that output waits for room.
+        let bed = BedConfig {
+            tx_descriptors: 1 << (4 + seed % 5),
+            rx_descriptors: 1 << (3 + seed % 6),
+            ..with(Traps::ALL, OFFERS[seed as usize % OFFERS.len()])
+        };
+        println!("seed {seed}: {bed:?}");
+        let wiring = Wiring {
+            impairments,
+            same_host: seed % 2 == 0,
+            seed,
+        };
+        let mut world = World::new::<256>(&bed, wiring);
+        echo(&mut world, 300_000);
+        world.finish();
+    }
+}
+
+#[test]
+fn segmentation_is_left_to_the_host_where_it_offers_it() {
+    for (checksum, tso4) in OFFERS {
+        let bed = with(Traps::ALL, (checksum, tso4));
+        let mut world = World::new::<512>(&bed, Wiring::PLAIN);
+        echo(&mut world, 1_000_000);
+        let (bridge, device) = (world.bridge.stats(), world.machine.device.stats());
+        assert_eq!(bridge.segmented > 0, tso4);
+        assert_eq!(bridge.longest > 1514, tso4, "{} bytes", bridge.longest);
+        assert_eq!(bridge.partial > 0, checksum);
+        assert_eq!(bridge.most_pieces > 1, tso4);
+        assert!(bridge.most_pieces <= 16);
+        assert_eq!(device.tx_segmented, bridge.segmented);
+        assert_eq!(device.tx_partial, bridge.partial);
+        assert_eq!(device.tx_packets, bridge.from_machine);
+        assert!(device.rx_partial > 0, "the peer is on the same host");
+        world.finish();
+    }
+}
+
+#[test]
+fn refills_are_batched() {
+    let mut world = World::new::<512>(&BedConfig::QEMU, Wiring::PLAIN);
+    echo(&mut world, 1_000_000);
+    let (bed, device) = (world.bed.stats(), world.machine.device.stats());
+    assert!(device.rx_packets > 600);
+    assert!(
+        bed.rx_notified * 16 <= device.rx_packets,
+        "{} notifications for {} packets",
+        bed.rx_notified,
+        device.rx_packets
+    );
+    world.finish();
+}
+
+#[test]
+fn datagrams_come_back_in_the_frames_in_which_they_came() {
+    for offer in OFFERS {
+        let mut world = World::new::<256>(&with(Traps::ALL, offer), Wiring::PLAIN);
+        let server = world
+            .machine
+            .stack
+            .udp_bind("0.0.0.0:7".parse().expect("an address"));
+        let client = world
+            .peer
+            .stack
+            .udp_bind("0.0.0.0:0".parse().expect("an address"));
+        let (server, client) = (server.expect("free"), client.expect("free"));
+        let machine: SocketAddr = "10.0.0.1:7".parse().expect("an address");
+        let (mut sent, mut back) = (0, 0);
+        let len = |index: usize| 1 + index * 7 % 1472;
+        world.run(
+            Duration::from_secs(60),
+            |machine_stack, peer| {
+                while let Ok((frame, from)) = machine_stack.udp_try_recv(server) {
+                    machine_stack
+                        .udp_try_send_frame(server, frame, from)
+                        .expect("room");
+                }
+                while let Ok((frame, _)) = peer.udp_try_recv(client) {
+                    assert_eq!(frame.len(), len(back));
+                    assert!(frame.iter().enumerate().all(|(at, &got)| got == byte(at)));
+                    back += 1;
+                }
+                // The first alone: a neighbour that is not known yet has room for
+                // a few.
+                if sent < 2001 && sent == back {
+                    for _ in 0..if sent == 0 { 1 } else { 10 } {
+                        let payload: Vec<u8> = (0..len(sent)).map(byte).collect();
+                        peer.udp_try_send(client, &payload, machine).expect("room");
+                        sent += 1;
+                    }
+                }
+            },
+            |_, _| false,
+        );
+        assert_eq!((sent, back), (2001, 2001));
+        world.machine.stack.udp_close(server);
+        world.peer.stack.udp_close(client);
+        world.finish();
     }
 }

@@ -9,6 +9,9 @@ use pollwire_rings::unikraft::UnikraftDevice;
 use pollwire_rings::{Caps, Instant, NetDevice, RxBurst, TxBurst};
 use pollwire_uk_testbed::{BedConfig, Bridge, Testbed};
 
+/// How soon to look again after what nothing reports.
+const STEP: Duration = Duration::from_micros(100);
+
 /// A stack, its device and its bursts.
 pub(crate) struct Host<D> {
     pub(crate) stack: Stack,
@@ -68,6 +71,8 @@ pub(crate) struct World {
     pub(crate) bridge: Bridge<MemoryDevice>,
     wire: Wire,
     pub(crate) now: Instant,
+    /// The machine may copy: small parts of streams that came in disorder.
+    pub(crate) may_copy: bool,
 }
 
 fn config(last: u8, seed: u64) -> Config {
@@ -110,20 +115,22 @@ impl World {
             bridge: Bridge::new(testbed, near),
             wire,
             now: Instant::from_secs(1),
+            may_copy: false,
         }
     }
 
-    /// One turn of both hosts at the present time.
-    pub(crate) fn turn(&mut self, app: &mut impl FnMut(&mut Stack, &mut Stack)) {
+    /// One turn of both hosts at the present time. Returns whether anything
+    /// crossed the bridge.
+    fn turn(&mut self, app: &mut impl FnMut(&mut Stack, &mut Stack)) -> bool {
         self.wire.advance(self.now);
         self.bed.set_clock(self.now);
-        self.bridge.pump();
+        let arrived = self.bridge.pump();
         self.machine.receive(self.now);
         self.peer.receive(self.now);
         app(&mut self.machine.stack, &mut self.peer.stack);
         self.machine.transmit(self.now);
         self.peer.transmit(self.now);
-        self.bridge.pump();
+        self.bridge.pump() || arrived
     }
 
     /// Runs until `done` or the time is up; returns whether it was done.
@@ -135,20 +142,23 @@ impl World {
     ) -> bool {
         let limit = self.now + limit;
         loop {
-            self.turn(&mut app);
+            let busy = self.turn(&mut app);
             if done(&mut self.machine.stack, &mut self.peer.stack) {
                 return true;
+            }
+            if busy {
+                continue;
             }
             let next = [
                 self.wire.next_event(),
                 self.machine.stack.deadline(),
                 self.peer.stack.deadline(),
                 // What waits for buffers, or for room in the ring.
-                (self.bridge.is_blocked() || !self.machine.tx.is_empty())
-                    .then(|| self.now + Duration::from_millis(1)),
+                (self.bridge.is_blocked() || !self.machine.tx.is_empty()).then_some(self.now),
             ];
             match next.into_iter().flatten().min() {
-                Some(next) if next <= limit => self.now = self.now.max(next),
+                // What is due now, and was not done, waits for frames.
+                Some(next) if next <= limit => self.now = next.max(self.now + STEP),
                 _ => return false,
             }
         }
@@ -211,11 +221,28 @@ impl World {
         assert_eq!(stats.rx_lost, 0, "buffers lost");
         assert_eq!(self.bed.stats().complaints, 0, "the driver complains");
         let counters = self.machine.stack.counters();
-        assert_eq!(counters.get(Counter::CopiedBytes), 0, "bytes copied");
+        let copied = counters.get(Counter::CopiedBytes);
+        assert!(self.may_copy || copied == 0, "{copied} bytes copied");
         assert_eq!((stats.tx_errors, stats.tx_invalid), (0, 0));
         for direction in [Direction::FirstToSecond, Direction::SecondToFirst] {
             let wire = self.wire.stats(direction);
             assert_eq!((wire.bad_request, wire.too_long), (0, 0), "{direction:?}");
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!(
+                "{}\n{}",
+                format_args!("{:?}", self.machine.device.stats()),
+                self.now.as_nanos()
+            );
+            println!("{:?}\n{:?}", self.bed.stats(), self.bridge.stats());
+            println!("free frames: {}", self.machine.stack.pool().available());
+            println!("machine:\n{}", self.machine.stack.counters());
+            println!("peer:\n{}", self.peer.stack.counters());
         }
     }
 }
