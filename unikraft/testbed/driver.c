@@ -51,6 +51,11 @@ struct testbed {
 	struct queue rx_posted;
 	struct queue rx_used;
 	uint32_t rx_free;
+	/* Buffers that were ever posted. The host, out of buffers, waits for this
+	 * number to be told past rx_event. */
+	uint16_t rx_index;
+	uint16_t rx_event;
+	int rx_dry;
 	/* Packets for the host, and those that it has done with. */
 	struct queue tx_posted;
 	struct queue tx_used;
@@ -354,7 +359,20 @@ static int rx_enqueue(struct testbed *bed, struct uk_netbuf *netbuf)
 		return -ENOSPC;
 	bed->rx_free -= 2;
 	push(&bed->rx_posted, netbuf, 0, 2);
+	bed->rx_index++;
 	return 0;
+}
+
+static void rx_notify(struct testbed *bed)
+{
+	uint16_t before = bed->rx_index - 1;
+
+	if (!bed->rx_dry)
+		return;
+	if (is_set(bed, TESTBED_EVENT_INDEX) && before != bed->rx_event)
+		return;
+	bed->rx_dry = 0;
+	bed->stats.rx_notified++;
 }
 
 static int rx_fillup(struct testbed *bed, uint16_t descriptors, int notify)
@@ -384,7 +402,8 @@ static int rx_fillup(struct testbed *bed, uint16_t descriptors, int notify)
 			break;
 		}
 	}
-	bed->stats.rx_notified += notify && filled;
+	if (notify && filled)
+		rx_notify(bed);
 	return status;
 }
 
@@ -468,6 +487,15 @@ int uk_netdev_rxq_intr_disable(struct uk_netdev *dev, uint16_t queue_id)
 	return 0;
 }
 
+uint32_t testbed_rx_room(struct testbed *bed)
+{
+	if (bed->rx_posted.count == 0 && !bed->rx_dry) {
+		bed->rx_dry = 1;
+		bed->rx_event = bed->rx_index;
+	}
+	return bed->rx_dry ? 0 : bed->rx_posted.count;
+}
+
 int testbed_inject(struct testbed *bed, const void *frame, size_t len,
 		   const struct testbed_vnet *vnet)
 {
@@ -475,7 +503,7 @@ int testbed_inject(struct testbed *bed, const void *frame, size_t len,
 	uint32_t unused, segments;
 	size_t room;
 
-	if (bed->rx_posted.count == 0) {
+	if (testbed_rx_room(bed) == 0) {
 		bed->stats.rx_no_buffer++;
 		return 0;
 	}
@@ -492,10 +520,6 @@ int testbed_inject(struct testbed *bed, const void *frame, size_t len,
 	return 1;
 }
 
-uint32_t testbed_rx_room(const struct testbed *bed)
-{
-	return bed->rx_posted.count;
-}
 
 /* ------------------------------------------------------------ transmission */
 

@@ -26,6 +26,9 @@
 /* The host takes the youngest buffer first, and is done with what is transmitted
  * in the reverse order. */
 #define TESTBED_DISORDER 32u
+/* A host that has run out of buffers waits to be notified of the first new one,
+ * and the driver notifies it as if each refill were one buffer. */
+#define TESTBED_EVENT_INDEX 64u
 
 struct testbed_config {
 	/* TESTBED_*. */
@@ -59,7 +62,8 @@ struct testbed_stats {
 	uint64_t rx_errors;
 	/* Messages that the driver would have printed as errors. */
 	uint64_t complaints;
-	/* Times that the host was notified. */
+	/* Times that the host was notified: of buffers when it has none, of packets
+	 * always. */
 	uint64_t rx_notified;
 	uint64_t tx_notified;
 	/* Halts, and those that an arrived packet ended. */
@@ -83,8 +87,9 @@ void testbed_reset(void);
 int testbed_inject(struct testbed *bed, const void *frame, size_t len,
 		   const struct testbed_vnet *vnet);
 
-/* Buffers that frames can be received into. */
-uint32_t testbed_rx_room(const struct testbed *bed);
+/* Buffers that the host knows of, to receive frames into. Asked when there are
+ * none, the host waits to be notified. */
+uint32_t testbed_rx_room(struct testbed *bed);
 
 /* The host takes the next frame that the machine transmits: its length, and at
  * most `room` bytes of it; -1 when there is none. */

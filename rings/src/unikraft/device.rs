@@ -21,9 +21,6 @@ use crate::{
 
 /// Bytes of an Ethernet header.
 const ETHERNET: usize = 14;
-/// Buffers that no data may use up while frames are scarce, so that
-/// acknowledgements, which free frames, come in.
-const FEWEST_BUFFERS: usize = 16;
 /// Longest packet taken in while frames are scarce: an acknowledgement with all
 /// its options over IPv6 has 114 bytes, an ARP packet 60.
 const SMALL: usize = 128;
@@ -302,10 +299,12 @@ impl UnikraftDevice {
         }
     }
 
-    /// While the pool is short, data is dropped rather than kept once few buffers
-    /// are left: they are for what frees frames, and its sender sends it again.
+    /// While the pool is short, data is dropped rather than kept once the shim's
+    /// spare buffers go: they are for what frees frames, acknowledgements, and
+    /// data is sent again.
     fn is_unwelcome(&self, len: usize, pool: &FramePool) -> bool {
-        len > SMALL && Self::is_short(pool) && self.rx_lent.count() < FEWEST_BUFFERS
+        let few = self.rx_most - (self.rx_most / 4).min(16);
+        len > SMALL && Self::is_short(pool) && self.rx_lent.count() < few
     }
 
     fn deliver(&mut self, received: RxReceived, pool: &FramePool, out: &mut RxBurst) {

@@ -26,6 +26,8 @@
 #define TX_ROOM 64
 /* Most packets that one call of rx_take passes over for being unfit. */
 #define MOST_FAILURES 64
+/* Buffers kept back from the ring, to take the place of received ones. */
+#define MOST_SPARE 32
 /* How long sent pieces may stay with an idle device. */
 #define REAP_AFTER (10ULL * 1000 * 1000)
 /* How often a device without buffers looks whether there are any. */
@@ -62,6 +64,8 @@ struct pollwire_uk_dev {
 	uint16_t encap_tx;
 	uint16_t encap_rx;
 	int running;
+	/* Buffers that the receive ring has room for. */
+	uint32_t rx_ring;
 
 	/* Unused slots, and slots whose buffers wait for a place in the ring. */
 	struct rx_slot *rx_unused;
@@ -110,20 +114,29 @@ static void rx_unposted(struct uk_netbuf *netbuf)
 	rx_push_spare(dev, slot);
 }
 
+/* How many buffers the ring gets at the start, beside those that it has. */
+static uint32_t rx_first_fill(const struct pollwire_uk_dev *dev)
+{
+	uint32_t all = dev->stats.rx_posted + dev->stats.rx_spare;
+	uint32_t wanted = MIN(all - MIN(all / 2, MOST_SPARE), dev->rx_ring);
+
+	return wanted - MIN(wanted, dev->stats.rx_posted);
+}
+
 /* The driver asks for buffers: from within start and rx_take only.
  *
- * Once it runs it gets one at a time. It tells the host of what it added as if
- * that were one buffer: with event indices, a host that has run dry and waits
- * for the first of several would never learn of any, and reception would stop
- * for ever. A host that has not run dry asks for no notification, so that more
- * of them cost nothing. */
+ * Once it runs it gets one for each packet that it gives. It tells the host of
+ * what it added as if that were one buffer: with event indices, a host that has
+ * run dry and waits for the first of several would never learn of any, and
+ * reception would stop for ever. A host that has not run dry asks for no
+ * notification. So the ring cannot grow again where it has shrunk; buffers kept
+ * back from it see to it that it does not shrink while frames are scarce. */
 static uint16_t rx_refill(void *argp, struct uk_netbuf *pkts[], uint16_t count)
 {
 	struct pollwire_uk_dev *dev = argp;
 	uint16_t given = 0;
 
-	if (dev->running)
-		count = MIN(count, 1);
+	count = MIN(count, dev->running ? 1 : rx_first_fill(dev));
 	while (given < count && dev->rx_spare) {
 		struct rx_slot *slot = rx_pop_spare(dev);
 		uint8_t *start = slot->buffer.data;
@@ -586,11 +599,11 @@ static int configure(struct pollwire_uk_dev *dev, struct pollwire_uk_caps *caps)
 	 * so that it is the ring that says when it is full: asking it is what
 	 * reaps completions, and nothing else does. */
 	packets = MIN(txq.nb_max / 2 + 1, INT16_MAX / POLLWIRE_UK_TX_PIECES);
-	caps->rx_slots = rxq.nb_max / 2;
-	caps->tx_slots = txq.nb_max + POLLWIRE_UK_TX_PIECES;
+	dev->rx_ring = rxq.nb_max / 2;
+	caps->rx_slots = dev->rx_ring + MOST_SPARE;
+	caps->tx_slots = packets * POLLWIRE_UK_TX_PIECES;
 	caps->tx_pieces = MIN(POLLWIRE_UK_TX_PIECES, txq.nb_max - 1);
-	rc = make_slots(dev, caps->rx_slots, caps->tx_slots,
-			txq.nb_max / 2 + 1);
+	rc = make_slots(dev, caps->rx_slots, caps->tx_slots, packets);
 	if (rc < 0)
 		return rc;
 	return uk_netdev_txq_configure(dev->netdev, QUEUE, 0, &txq_conf);

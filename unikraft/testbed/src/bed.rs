@@ -30,16 +30,19 @@ impl Traps {
     pub const MUTATE: Self = Self(16);
     /// Buffers are used, and transmissions completed, out of order.
     pub const DISORDER: Self = Self(32);
+    /// A host that ran out of buffers learns of a new one only if it comes alone.
+    pub const EVENT_INDEX: Self = Self(64);
     /// All of them.
-    pub const ALL: Self = Self(63);
+    pub const ALL: Self = Self(127);
     /// Each of them.
-    pub const EACH: [Self; 6] = [
+    pub const EACH: [Self; 7] = [
         Self::LONG_LENGTH,
         Self::STUCK_REFILL,
         Self::OVERLONG_ERROR,
         Self::LATE_COMPLETIONS,
         Self::MUTATE,
         Self::DISORDER,
+        Self::EVENT_INDEX,
     ];
 }
 
@@ -94,7 +97,7 @@ pub struct BedStats {
     pub rx_errors: u64,
     /// Messages that the driver would have printed as errors.
     pub complaints: u64,
-    /// Notifications of the host after refills.
+    /// Times that the host, out of buffers, was told of new ones.
     pub rx_notified: u64,
     /// Notifications of the host after transmissions.
     pub tx_notified: u64,
@@ -180,7 +183,7 @@ impl Testbed {
         code != 0
     }
 
-    /// Buffers that wait for frames.
+    /// Buffers that wait for frames, as far as the host knows.
     #[must_use]
     pub fn rx_room(&self) -> u32 {
         // SAFETY: beds are never freed.

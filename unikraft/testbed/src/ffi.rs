@@ -64,7 +64,7 @@ unsafe extern "C" {
         len: usize,
         vnet: *const Vnet,
     ) -> c_int;
-    pub(crate) fn testbed_rx_room(bed: *const RawBed) -> u32;
+    pub(crate) fn testbed_rx_room(bed: *mut RawBed) -> u32;
     pub(crate) fn testbed_extract(
         bed: *mut RawBed,
         frame: *mut c_void,

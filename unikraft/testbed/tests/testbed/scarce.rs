@@ -155,6 +155,7 @@ fn streams_go_on_when_the_application_reads_at_last() {
 #[test]
 fn a_stream_survives_an_application_that_hoards() {
     let mut world = World::new::<128>(&BedConfig::QEMU, Wiring::PLAIN);
+    world.may_copy = true;
     let (server, flow) = world.connect(7);
     let (mut echo, mut client) = (Echo::default(), Client::new(200_000));
     let mut hoard = Vec::new();

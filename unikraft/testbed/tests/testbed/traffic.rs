@@ -204,21 +204,6 @@ fn segmentation_is_left_to_the_host_where_it_offers_it() {
 }
 
 #[test]
-fn refills_are_batched() {
-    let mut world = World::new::<512>(&BedConfig::QEMU, Wiring::PLAIN);
-    echo(&mut world, 1_000_000);
-    let (bed, device) = (world.bed.stats(), world.machine.device.stats());
-    assert!(device.rx_packets > 600);
-    assert!(
-        bed.rx_notified * 16 <= device.rx_packets,
-        "{} notifications for {} packets",
-        bed.rx_notified,
-        device.rx_packets
-    );
-    world.finish();
-}
-
-#[test]
 fn datagrams_come_back_in_the_frames_in_which_they_came() {
     for offer in OFFERS {
         let mut world = World::new::<256>(&with(Traps::ALL, offer), Wiring::PLAIN);
