@@ -37,7 +37,10 @@ impl Stack {
                 .told(now, message.sender_ip, message.sender_mac)
         };
         match heard {
-            Heard::Resolved => self.send_pending(message.sender_ip, message.sender_mac),
+            Heard::Resolved => {
+                self.send_pending(message.sender_ip, message.sender_mac);
+                self.neighbor_resolved(IpAddr::V4(message.sender_ip));
+            }
             Heard::Unknown if asks_us && !message.is_probe() => {
                 self.iface
                     .neighbors

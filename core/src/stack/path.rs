@@ -29,6 +29,24 @@ impl Stack {
         }
     }
 
+    /// A neighbour that was asked for is found. Each flow through it has one
+    /// segment on its way; what else it may send now is not to wait for that one's
+    /// acknowledgement.
+    pub(crate) fn neighbor_resolved(&mut self, address: IpAddr) {
+        for index in 0..self.tcp.len() {
+            let waits = self.tcp.hot(index).is_some_and(|hot| hot.unsent.is_some());
+            let through = |remote| self.iface.hop_for(remote) == Some(address);
+            if waits
+                && self
+                    .tcp
+                    .key(index)
+                    .is_some_and(|key| through(key.remote().ip()))
+            {
+                self.tcp.touch(index);
+            }
+        }
+    }
+
     /// Whether some IPv6 flow through the neighbour at `mac` made progress since
     /// it last took its link header anew, which is since the neighbour was last
     /// taken for stale.

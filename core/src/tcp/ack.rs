@@ -128,6 +128,9 @@ impl Tcb<'_> {
             self.grow_window(env, acked, None);
         } else {
             self.hot.dup_acks = 0;
+            if !self.hot.has(flag::CWND_LIMITED) {
+                self.note_window_use(acked);
+            }
             self.grow_window(env, acked, rtt_us);
         }
         self.restart_rtx(env);

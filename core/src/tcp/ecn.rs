@@ -7,6 +7,8 @@
 //! window probes). What has to be echoed or announced takes the full path, so
 //! flows without ECN pay nothing.
 
+use pollwire_rings::Instant;
+
 use super::Env;
 use super::congestion::CongestionEvent;
 use super::segment::Segment;
@@ -122,7 +124,26 @@ impl Tcb<'_> {
             return;
         }
         env.counters.inc(Counter::TcpEcnReductions);
+        let least = self.hot.cwnd <= u32::from(self.hot.mss);
         self.on_congestion_event(env.now, CongestionEvent::Ecn);
+        if least {
+            self.hot.cwnd = 0;
+        }
+    }
+
+    /// RFC 3168, 6.1.2: "the sending TCP MUST reset the retransmit timer on
+    /// receiving the ECN-Echo packet when the congestion window is one. The
+    /// sending TCP will then be able to send a new packet only when the
+    /// retransmit timer expires." Until then `cwnd` is 0, and the persist timer
+    /// runs if there is something to send. Returns whether that is over now.
+    pub(super) fn end_ecn_pause(&mut self) -> bool {
+        if self.hot.cwnd > 0 {
+            return false;
+        }
+        self.hot.cwnd = u32::from(self.hot.mss);
+        self.hot.clear(flag::PERSIST);
+        self.hot.rtx_at = Instant::ZERO;
+        true
     }
 
     /// Flags of a segment behind the handshake: the echo, and with the first new

@@ -134,7 +134,7 @@ impl Tcb<'_> {
             retransmits: self.cold.retransmits,
             pacing_rate: self.pacing_rate(env.now),
             advertised_mss: self.cold.our_mss,
-            cwnd: hot.cwnd,
+            cwnd: hot.cwnd.max(u32::from(hot.mss)),
             ssthresh: (self.cold.ssthresh != u32::MAX).then_some(self.cold.ssthresh),
             in_flight: hot.flight(),
             sacked: hot.sacked,

@@ -109,12 +109,28 @@ impl Tcb<'_> {
             // a TCP SHOULD silently drop the segment."
             return Err(DropReason::TcpNoTimestamp);
         };
-        let age = value.wrapping_sub(self.hot.ts_recent).cast_signed();
-        if age < 0 && self.cold.ts_recent_at.nanos_to(env.now) < TS_RECENT_LIFE_NANOS {
+        let age = i64::from(self.hot.ts_recent.wrapping_sub(value).cast_signed());
+        if age > 0
+            && age > self.overtaking_allowance()
+            && self.cold.ts_recent_at.nanos_to(env.now) < TS_RECENT_LIFE_NANOS
+        {
             self.challenge(env);
             return Err(DropReason::TcpPaws);
         }
         Ok(())
+    }
+
+    /// How much older than TS.Recent a segment may be that others overtook, in
+    /// ticks of the peer's clock, taken for milliseconds: a round trip.
+    ///
+    /// The letter of RFC 7323, 5.3 refuses each older one. Where a path reorders,
+    /// every retransmission then condemns what is under way beside it: it fills
+    /// the first hole, so its time becomes TS.Recent, and whatever was sent before
+    /// it and comes after it is lost. What PAWS is for keeps: with windows of at
+    /// most 2^30 bytes (2.3) sequence numbers do not come round within four round
+    /// trips.
+    fn overtaking_allowance(&self) -> i64 {
+        i64::from(self.hot.rtt.srtt_us / 1000)
     }
 
     /// RFC 7323, 4.3: the update of TS.Recent, once both sequence number and

@@ -54,6 +54,9 @@ impl Tcb<'_> {
     /// RFC 6298, 5.4 to 5.6, or the persist timer (RFC 9293, 3.8.6.1).
     fn on_retransmission_timer(&mut self, env: &mut Env<'_>) -> Option<ConnError> {
         if self.hot.has(flag::PERSIST) && self.hot.flight() == 0 {
+            if self.end_ecn_pause() {
+                return None;
+            }
             self.hot.set(flag::WINDOW_PROBE);
             env.counters.inc(Counter::TcpWindowProbes);
             self.back_off(env);

@@ -112,6 +112,7 @@ impl Stack {
     fn after(&mut self, now: Instant, address: Ipv6Addr, heard: Heard) {
         if let Some(mac) = heard.resolved {
             self.send_pending_v6(address, mac);
+            self.neighbor_resolved(IpAddr::V6(address));
         }
         if heard.no_router && self.iface.v6.hops.no_router(address) {
             self.router_went(now, address);

@@ -325,6 +325,29 @@ impl Tcb<'_> {
         self.cold.congestion.limited_until = self.hot.snd_nxt;
     }
 
+    /// `acked` bytes are acknowledged of what a sender without more to send had
+    /// in flight. That may have been all that `cwnd` allows.
+    #[inline]
+    pub(super) fn note_window_use(&mut self, acked: u32) {
+        let used = self.hot.flight().saturating_add(acked);
+        if used > self.hot.cwnd / 2 {
+            self.again().note_full_use(used);
+        }
+    }
+
+    /// RFC 7661, 4.3: more than half of `cwnd` in flight validates it. Like Linux,
+    /// slow start takes that for enough; congestion avoidance asks for all of it.
+    #[cold]
+    fn note_full_use(&mut self, used: u32) {
+        if self.is_reduced_by_ecn(self.hot.snd_una) {
+            return;
+        }
+        let full = used.saturating_add(u32::from(self.hot.mss)) > self.hot.cwnd;
+        if full || self.hot.cwnd < self.cold.ssthresh {
+            self.note_cwnd_limited();
+        }
+    }
+
     /// Grows the window for `acked` bytes newly acknowledged, if it was what
     /// held the sender back.
     #[inline(always)]
@@ -369,7 +392,8 @@ impl Tcb<'_> {
     /// down to it.
     pub(crate) fn on_congestion_event(&mut self, now: Instant, event: CongestionEvent) {
         self.remember_windows();
-        if self.is_reduced_by_ecn(self.hot.snd_una) {
+        // The lost segment is the first that is not acknowledged.
+        if event == CongestionEvent::Loss && self.is_reduced_by_ecn(self.hot.snd_una + 1) {
             return;
         }
         let mut window = self.window(now);

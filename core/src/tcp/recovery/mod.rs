@@ -99,8 +99,14 @@ impl Tcb<'_> {
             self.reduce(delivered, safe);
         }
         self.note_disorder();
-        if self.hot.flight() == 0 || !self.hot.has(DISORDER) {
+        if self.hot.flight() == 0 {
             self.restart_rtx(env);
+        } else if !self.hot.has(DISORDER) {
+            // RFC 8985, 7.2: a probe is put off by what acknowledges something.
+            // A peer that reports parts of segments does not.
+            if advanced || self.hot.has(flag::RTO_TIMER | flag::REORDER_TIMER) {
+                self.restart_rtx(env);
+            }
         } else if wait_nanos > 0 {
             // Segments are late, but not lost yet.
             self.hot.clear(flag::TIMER_MODES);

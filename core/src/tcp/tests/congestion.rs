@@ -270,3 +270,41 @@ fn a_paced_window_leaves_spread_over_the_round_trip() {
     assert_eq!(s.all_sent().len(), 2);
     s.finish();
 }
+
+/// packetdrill's slow-start-app-limited: nothing is left to send, but what was
+/// sent used the window.
+#[test]
+fn rfc7661_4_3_slow_start_goes_on_while_half_of_the_window_is_used() {
+    for (written, grown) in [(10_000, 20_000), (9000, 19_000), (5000, 10_000)] {
+        let mut s = roomy(CongestionControl::Cubic);
+        s.write(&std::vec![1; written as usize]);
+        assert_eq!(sent_bytes(&mut s), written);
+        let mut acked = 1;
+        while acked < written + 1 {
+            acked = (acked + 2000).min(written + 1);
+            ack(&mut s, acked);
+        }
+        assert_eq!(info(&mut s).cwnd, grown, "{written}");
+        s.finish();
+    }
+}
+
+/// However long the pause, the initial window goes out at once: also where the
+/// neighbour has to be asked for anew, and the first segment waits for that.
+#[test]
+fn rfc2861_after_idleness_the_initial_window_goes_out_at_once() {
+    for pause in [5_000, 100_000, 3_000_000] {
+        for grown in [10_000, 40_000] {
+            let mut s = roomy(CongestionControl::Cubic);
+            let acked = grow_to(&mut s, grown);
+            s.advance(pause);
+            s.expect_quiet();
+            s.write(&[1; 30_000]);
+            let sent = sent_bytes(&mut s);
+            assert_eq!(sent, 10_000, "{pause} ms after {grown} bytes");
+            ack(&mut s, acked + sent);
+            assert!(sent_bytes(&mut s) >= 10_000);
+            s.finish();
+        }
+    }
+}

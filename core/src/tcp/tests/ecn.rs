@@ -200,3 +200,26 @@ fn rfc9438_4_6_echoes_bring_the_window_down_to_a_segment() {
     assert_eq!(s.stack.tcp_info(s.flow.unwrap()).unwrap().cwnd, 1000);
     s.finish();
 }
+
+#[test]
+fn rfc3168_6_1_2_an_echo_at_one_segment_waits_for_the_timer() {
+    let mut s = capable();
+    s.write(&[1; 60_000]);
+    let mut acked = 1;
+    while s.sent_any() {
+        let sent = s.all_sent();
+        acked += sent.iter().map(|s| s.data.len() as u32).sum::<u32>();
+        s.inject(seg().seq(1).ack(acked).ece());
+    }
+    s.advance(199);
+    s.expect_quiet();
+    s.advance(2);
+    let sent = s.all_sent();
+    assert_eq!(data(&sent), [(0, CWR, ECT_0)]);
+    assert_eq!(sent[0].seq, s.iss.wrapping_add(acked));
+    // Without a further mark it goes on.
+    s.inject(seg().seq(1).ack(acked + 1000));
+    assert!(s.sent_any());
+    assert_eq!(s.stack.counters().get(Counter::TcpWindowProbes), 0);
+    s.finish();
+}

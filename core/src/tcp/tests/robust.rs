@@ -70,6 +70,28 @@ fn rfc7323_5_3_old_timestamps_are_refused() {
     s.finish();
 }
 
+/// A retransmission fills the first hole, so its time is the latest; what was
+/// sent before it comes after it.
+#[test]
+fn rfc7323_5_3_what_was_overtaken_is_taken() {
+    let syn = seg().mss(1000).ts(1000, 0);
+    let mut s = Script::accepted_over(TcpOptions::DEFAULT, syn, 40);
+    s.inject(seg().seq(1).ack(1).ts(1100, 1).data(b"again,"));
+    s.inject(seg().seq(7).ack(1).ts(1061, 1).data(b"overtaken"));
+    assert_eq!(s.text(), "again,overtaken");
+    // The latest time is the one that counts, and that is echoed.
+    s.skip();
+    s.write(b"x");
+    let answer = s.next();
+    assert_eq!(answer.options.timestamps.map(|(_, echo)| echo), Some(1100));
+    // More than a round trip is more than reordering.
+    s.inject(seg().seq(16).ack(1).ts(1059, 1).data(b"old"));
+    assert_eq!(s.stack.counters().dropped(DropReason::TcpPaws), 1);
+    assert!(s.read().is_empty());
+    s.skip();
+    s.finish();
+}
+
 #[test]
 fn rfc7323_3_2_segments_without_timestamps_are_dropped() {
     let mut s = Script::accepted(TcpOptions::DEFAULT, seg().mss(1000).ts(1000, 0));
