@@ -16,12 +16,16 @@ mod certificate;
 mod checks;
 #[path = "e2e/dns.rs"]
 mod dns;
+#[path = "../tender/tests/emulator/mod.rs"]
+mod emulator;
 #[path = "e2e/fetch.rs"]
 mod fetch;
 #[path = "e2e/host.rs"]
 mod host;
 #[path = "e2e/http.rs"]
 mod http;
+#[path = "e2e/hvt.rs"]
+mod hvt;
 #[path = "e2e/lossy.rs"]
 mod lossy;
 #[path = "e2e/namespace.rs"]
@@ -42,19 +46,32 @@ use pollwire::rings::tap::{Offloads, Tap};
 use pollwire::rings::{NetDevice, local_mac};
 use pollwire::{Config, NetCell, Runtime, Stack};
 
+/// How much of some things `services` is to do.
+struct Amounts {
+    /// Pings and UDP datagrams that go in fragments.
+    fragmented: usize,
+    /// Bytes to echo, to discard, and to generate five times less.
+    stream: usize,
+}
+
+const MUCH: Amounts = Amounts {
+    fragmented: 660,
+    stream: 100_000_000,
+};
+
 /// All that `services` is to do, on `host`.
-fn services(host: &Host) -> Result<(), Skip> {
+fn services(host: &Host, amounts: &Amounts) -> Result<(), Skip> {
     let (server, boot) = host.services()?;
     println!("{host}: first reply {boot:?} after its start");
-    checks::ping_of_every_size();
-    checks::udp_echo_of_every_size();
+    checks::ping_of_every_size(amounts.fragmented);
+    checks::udp_echo_of_every_size(amounts.fragmented);
     checks::refused_ports();
     checks::daytime();
-    checks::chargen(20 << 20);
+    checks::chargen(amounts.stream / 5);
     http::keep_alive_and_pipelining();
-    checks::echo(host::connect(7), 100_000_000);
-    checks::discard(100_000_000);
-    checks::full_segments_are_not_copied(20_000_000);
+    checks::echo(host::connect(7), amounts.stream);
+    checks::discard(amounts.stream);
+    checks::full_segments_are_not_copied(amounts.stream / 5);
     checks::connections_at_once(1000);
     checks::nothing_held_for_ever();
     drop(server);
@@ -64,23 +81,20 @@ fn services(host: &Host) -> Result<(), Skip> {
 #[test]
 fn services_under_the_bundled_tender() {
     isolated("services_under_the_bundled_tender", || {
-        services(&Host::bundled_tender())
+        services(&Host::bundled_tender(), &MUCH)
     });
 }
 
 #[test]
 fn services_under_solo5_spt() {
-    isolated("services_under_solo5_spt", || services(&Host::solo5_spt()?));
-}
-
-#[test]
-fn services_under_hvt() {
-    isolated("services_under_hvt", || services(&Host::hvt()?));
+    isolated("services_under_solo5_spt", || {
+        services(&Host::solo5_spt()?, &MUCH)
+    });
 }
 
 #[test]
 fn services_on_linux() {
-    isolated("services_on_linux", || services(&Host::Linux));
+    isolated("services_on_linux", || services(&Host::Linux, &MUCH));
 }
 
 /// Two congestion controls and two loss recoveries, each against the other.

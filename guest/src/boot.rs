@@ -88,7 +88,9 @@ impl Guest {
     /// does not start. Solo5's tenders refuse to run an image with a declared
     /// device unattached, so `name` was not declared then.
     pub fn net(&self, name: &str, pool: &FramePool) -> Result<GuestDevice, DeviceError> {
-        self.machine.net(name, pool)
+        let device = self.machine.net(name, pool)?;
+        log::debug!("network {name}: {}", device.way());
+        Ok(device)
     }
 
     /// The monotonic clock.

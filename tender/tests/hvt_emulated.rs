@@ -139,7 +139,7 @@ fn add_tls(emulator: &mut Emulator, checks: &mut Vec<&Check>) {
 
 #[test]
 fn hvt_on_emulated_hardware() {
-    let mut emulator = match Emulator::find() {
+    let mut emulator = match Emulator::find("emulated") {
         Ok(emulator) => emulator,
         Err(missing) => {
             println!("skipped: {missing}");
@@ -210,7 +210,7 @@ fn custom_script() {
         println!("skipped: POLLWIRE_EMULATED_SCRIPT and POLLWIRE_EMULATED_FILES are not set");
         return;
     };
-    let mut emulator = Emulator::find().expect("what the emulated machine needs");
+    let mut emulator = Emulator::find("custom").expect("what the emulated machine needs");
     emulator.add_program(TENDER, "/bin/tender");
     for path in std::env::split_paths(&files) {
         let mut inside = OsString::from("/");

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::certificate::Certificate;
-use super::host::{Host, Running, THEIRS, temporary};
+use super::host::{Host, Running, THEIRS, patience, temporary};
 use super::namespace::{Skip, isolated, need};
 
 /// How unbound works here.
@@ -48,11 +48,7 @@ fn start(mut command: Command, arguments: &[String]) -> Running {
     let server = Running::start(command);
     let start = Instant::now();
     while TcpStream::connect((THEIRS, 53)).is_err() {
-        assert!(
-            start.elapsed() < Duration::from_secs(10),
-            "{}",
-            server.text()
-        );
+        assert!(start.elapsed() < patience(), "{}", server.text());
         thread::sleep(Duration::from_millis(10));
     }
     server
@@ -171,6 +167,13 @@ fn questions(host: &Host) {
         assert_eq!(found, Some(0), "{host} {servers}: {text}");
         assert_eq!(text.matches(" A 198.51.100.").count(), 60, "{text}");
     }
+}
+
+/// All questions, to unbound.
+pub(crate) fn names(host: &Host) -> Result<(), Skip> {
+    let _server = unbound(&zone())?;
+    questions(host);
+    Ok(())
 }
 
 #[test]

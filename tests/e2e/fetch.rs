@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::certificate::Certificate;
 use super::dns::unbound;
-use super::host::{Host, Running, THEIRS, temporary};
+use super::host::{Host, Running, THEIRS, patience, temporary};
 use super::namespace::{Skip, isolated, need};
 
 /// Names for [`unbound`]: `slow` has an address of which nobody answers, and it
@@ -36,6 +36,27 @@ struct Pages {
     _server: Running,
     root: PathBuf,
     page: Vec<u8>,
+}
+
+impl Pages {
+    /// Fetches the page by name over HTTPS and HTTP, and by address.
+    fn fetched_by(&self, host: &Host, trust: &str) {
+        let hash = sha256(&self.page);
+        for url in [
+            "https://www.example/page",
+            "http://www.example/page",
+            "http://10.0.0.1/page",
+        ] {
+            let (code, text) = fetch(host, &[trust, url]);
+            assert_eq!(code, Some(0), "{host} {url}: {text}");
+            assert!(
+                text.contains("status 200, 3000000 bytes"),
+                "{host} {url}: {text}"
+            );
+            assert!(text.contains(&hash), "{host} {url}: {text}");
+            assert_eq!(text.contains("TLS 1.3"), url.starts_with("https"), "{text}");
+        }
+    }
 }
 
 impl Drop for Pages {
@@ -77,11 +98,7 @@ fn nginx(certificate: &Certificate) -> Result<Pages, Skip> {
     let server = Running::start(command);
     let start = Instant::now();
     while TcpStream::connect((THEIRS, 443)).is_err() {
-        assert!(
-            start.elapsed() < Duration::from_secs(10),
-            "{}",
-            server.text()
-        );
+        assert!(start.elapsed() < patience(), "{}", server.text());
         thread::sleep(Duration::from_millis(10));
     }
     Ok(Pages {
@@ -118,6 +135,15 @@ fn number(json: &str, name: &str) -> u64 {
     digits.parse().expect("a number")
 }
 
+/// A whole fetch by name, over HTTPS and without.
+pub(crate) fn pages(host: &Host) -> Result<(), Skip> {
+    let certificate = Certificate::new()?;
+    let _names = unbound(NAMES)?;
+    let trust = format!("--cacert={}", certificate.base64());
+    nginx(&certificate)?.fetched_by(host, &trust);
+    Ok(())
+}
+
 #[test]
 fn pages_by_name() {
     isolated("fetch::pages_by_name", || {
@@ -125,22 +151,8 @@ fn pages_by_name() {
         let _names = unbound(NAMES)?;
         let pages = nginx(&certificate)?;
         let trust = format!("--cacert={}", certificate.base64());
-        let hash = sha256(&pages.page);
         for host in Host::all() {
-            for url in [
-                "https://www.example/page",
-                "http://www.example/page",
-                "http://10.0.0.1/page",
-            ] {
-                let (code, text) = fetch(&host, &[&trust, url]);
-                assert_eq!(code, Some(0), "{host} {url}: {text}");
-                assert!(
-                    text.contains("status 200, 3000000 bytes"),
-                    "{host} {url}: {text}"
-                );
-                assert!(text.contains(&hash), "{host} {url}: {text}");
-                assert_eq!(text.contains("TLS 1.3"), url.starts_with("https"), "{text}");
-            }
+            pages.fetched_by(&host, &trust);
             let (code, text) = fetch(&host, &[&trust, "https://www.example/nowhere"]);
             assert_eq!(code, Some(2), "{host}: {text}");
             assert!(text.contains("status 404"), "{host}: {text}");

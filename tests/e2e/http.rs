@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::process::Command;
 
-use super::host::{OURS, connect};
+use super::host::{OURS, connect, patience};
 
 /// Fetches `path` over a connection of its own.
 fn get(path: &str) -> String {
@@ -14,15 +14,45 @@ fn get(path: &str) -> String {
     answer
 }
 
+/// What the program's stack has counted.
+pub(crate) struct Counters(Vec<(String, u64)>);
+
+impl Counters {
+    pub(crate) fn now() -> Self {
+        let page = get("/counters");
+        let (head, body) = page.split_once("\r\n\r\n").expect("a head and a body");
+        assert!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
+        let lines = body.lines().filter_map(|line| line.split_once(' '));
+        let entry =
+            |(name, value): (&str, &str)| (name.to_owned(), value.parse().expect("a number"));
+        Self(lines.map(entry).collect())
+    }
+
+    /// What stands under `name`: 0 when nothing.
+    pub(crate) fn get(&self, name: &str) -> u64 {
+        let found = self.0.iter().find(|(known, _)| known == name);
+        found.map_or(0, |&(_, value)| value)
+    }
+
+    /// What has grown since `earlier`, for a message.
+    pub(crate) fn since(&self, earlier: &Self) -> String {
+        let grown = |(name, value): &(String, u64)| {
+            let more = value
+                .checked_sub(earlier.get(name))
+                .filter(|&more| more > 0)?;
+            Some(format!("{name} {more}"))
+        };
+        self.0
+            .iter()
+            .filter_map(grown)
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+}
+
 /// What the program's stack has counted under `name`: 0 when nothing.
 pub(crate) fn counter(name: &str) -> u64 {
-    let page = get("/counters");
-    let (head, body) = page.split_once("\r\n\r\n").expect("a head and a body");
-    assert!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
-    body.lines()
-        .filter_map(|line| line.split_once(' '))
-        .find(|&(known, _)| known == name)
-        .map_or(0, |(_, value)| value.parse().expect("a number"))
+    Counters::now().get(name)
 }
 
 /// Requests one behind the other on one connection, then many at once.
@@ -66,10 +96,9 @@ pub(crate) fn curl() {
     let counters = format!("{page}counters");
     let missing = format!("{page}missing");
     let each = "\n%{http_code} %{num_connects} %{content_type}\n";
-    let text = output(
-        "curl",
-        &["-sS", "-m", "10", "-w", each, &page, &counters, &missing],
-    );
+    let limit = patience().as_secs().to_string();
+    let curl = |arguments: &[&str]| output("curl", &[&["-sS", "-m", &limit], arguments].concat());
+    let text = curl(&["-w", each, &page, &counters, &missing]);
     for part in [
         "<h1>pollwire</h1>",
         "\n200 1 text/html; charset=utf-8\n",
@@ -80,9 +109,9 @@ pub(crate) fn curl() {
     ] {
         assert!(text.contains(part), "no {part:?} in {text}");
     }
-    let head = output("curl", &["-sS", "-m", "10", "--head", &page]);
+    let head = curl(&["--head", &page]);
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
-    let post = output("curl", &["-sS", "-m", "10", "--data", "x=1", &page]);
+    let post = curl(&["--data", "x=1", &page]);
     assert_eq!(post, "GET and HEAD only\n");
 }
 

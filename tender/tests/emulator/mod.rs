@@ -13,23 +13,26 @@ const MODULES: [&str; 5] = [
     "arch/x86/kvm/kvm-amd.ko",
     "drivers/net/tun.ko",
 ];
-/// Every command of a script ends in less (`timeout 120`), so a machine that is
-/// silent for longer has itself stopped: multi-threaded emulation of nested
-/// virtual machines is known to.
-const SILENCE: Duration = Duration::from_secs(180);
 /// Boots before a machine that stops is a failure.
 const BOOTS: usize = 3;
+/// On a busy host the kernel would find its emulated timer too slow, and panic.
+const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 nokaslr mitigations=off no_timer_check";
 const QEMU: &str = "qemu-system-x86_64";
 
 /// What the machine is made of.
 pub(crate) struct Emulator {
     kernel: PathBuf,
     root: PathBuf,
+    /// Every command of a script ends, or says something, in less. So a machine
+    /// that is silent for longer has itself stopped: multi-threaded emulation of
+    /// nested virtual machines is known to.
+    pub(crate) silence: Duration,
 }
 
 impl Emulator {
     /// Looks for all parts; says what is missing and how to get it.
-    pub(crate) fn find() -> Result<Self, String> {
+    /// The machine's files are kept under `name`, which no other test may use.
+    pub(crate) fn find(name: &str) -> Result<Self, String> {
         let runs = |program: &str, argument: &str| {
             let status = Command::new(program)
                 .arg(argument)
@@ -45,7 +48,7 @@ impl Emulator {
         }
         let busybox = busybox()?;
         let (kernel, modules) = kernel()?;
-        let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("emulated");
+        let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         if root.exists() {
             fs::remove_dir_all(&root).expect("removable");
         }
@@ -54,7 +57,11 @@ impl Emulator {
         ] {
             fs::create_dir_all(root.join(directory)).expect("writable");
         }
-        let mut emulator = Self { kernel, root };
+        let mut emulator = Self {
+            kernel,
+            root,
+            silence: Duration::from_secs(180),
+        };
         emulator.add_file(&busybox, "/bin/busybox");
         for module in MODULES {
             let source = modules.join("kernel").join(module);
@@ -151,10 +158,7 @@ impl Emulator {
             .arg(&self.kernel)
             .arg("-initrd")
             .arg(self.initrd())
-            .args([
-                "-append",
-                "console=ttyS0 quiet panic=-1 nokaslr mitigations=off",
-            ])
+            .args(["-append", COMMAND_LINE])
             .stdin(Stdio::null())
             .stdout(fs::File::create(&log).expect("writable"))
             .spawn()
@@ -166,7 +170,7 @@ impl Emulator {
             let now = printed().len();
             if now != length {
                 (heard, length) = (Instant::now(), now);
-            } else if heard.elapsed() > SILENCE {
+            } else if heard.elapsed() > self.silence {
                 machine.kill().expect("killable");
                 machine.wait().expect("a child");
                 return Err(String::from_utf8_lossy(&printed()).into_owned());

@@ -1,0 +1,139 @@
+//! The programs as hvt images.
+//!
+//! Where KVM runs them, they are tried in a network namespace like the others.
+//! Elsewhere this test's own program goes into a machine that QEMU emulates, with
+//! the tender, the images and the tools, and does there what it does elsewhere,
+//! against the Linux of that machine: as much of everything, or less of what
+//! takes minutes.
+
+use std::env;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::emulator::Emulator;
+use super::host::{self, EMULATED, Host, image, tender};
+use super::namespace::{INSIDE, Skip, find, isolated, need};
+use super::{Amounts, MUCH, dns, fetch, http, services};
+
+/// What the checks start.
+const TOOLS: [&str; 5] = ["curl", "nginx", "openssl", "unbound", "wrk"];
+const IMAGES: [&str; 3] = ["services", "resolve", "fetch"];
+/// No check says nothing for longer.
+const SILENCE: Duration = Duration::from_secs(400);
+
+const SOME: Amounts = Amounts {
+    fragmented: 5,
+    stream: 10_000_000,
+};
+
+#[test]
+fn programs_under_hvt() {
+    under_hvt("hvt::programs_under_hvt", || programs(&SOME));
+}
+
+#[test]
+#[ignore = "takes five minutes in an emulated machine"]
+fn programs_under_hvt_in_full() {
+    under_hvt("hvt::programs_under_hvt_in_full", || programs(&MUCH));
+}
+
+fn programs(amounts: &Amounts) {
+    let host = Host::hvt();
+    part("services", || services(&host, amounts));
+    part("curl", || with_services(&host, "curl", http::curl));
+    part("wrk", || {
+        with_services(&host, "wrk", || println!("{}", http::wrk()))
+    });
+    part("resolve", || dns::names(&host));
+    part("fetch", || fetch::pages(&host));
+}
+
+fn part(name: &str, run: impl FnOnce() -> Result<(), Skip>) {
+    let start = Instant::now();
+    if let Err(Skip(why)) = run() {
+        println!("skipped: {why}");
+    }
+    println!("{name}: {:.1?} in all", start.elapsed());
+}
+
+fn with_services(host: &Host, tool: &str, check: impl FnOnce()) -> Result<(), Skip> {
+    need(tool)?;
+    let _server = host.services()?;
+    check();
+    Ok(())
+}
+
+/// Runs `body`, test `name`, where hvt images run.
+fn under_hvt(name: &str, body: impl FnOnce()) {
+    let inside = env::var_os(INSIDE).is_some();
+    if !inside {
+        host::build();
+    }
+    if inside || kvm_runs_images() {
+        isolated(name, || {
+            body();
+            Ok(())
+        });
+        return;
+    }
+    match Emulator::find("e2e-hvt") {
+        Ok(machine) => emulate(machine, name),
+        Err(missing) => println!("skipped: {missing}"),
+    }
+}
+
+/// Whether there is a KVM, and one that runs an image as hardware would: some
+/// are emulations that cannot, or not in a day.
+fn kvm_runs_images() -> bool {
+    let wire = Path::new(env!("CARGO_TARGET_TMPDIR")).join("e2e-hvt.wire");
+    Path::new("/dev/kvm").exists()
+        && Command::new("timeout")
+            .args(["--signal=KILL", "10"])
+            .arg(tender())
+            .arg(format!("--net:service=wire:{}", wire.display()))
+            .arg(image("services", "hvt"))
+            .arg("--help")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+}
+
+/// Runs test `name` inside of `machine`.
+fn emulate(mut machine: Emulator, name: &str) {
+    machine.silence = SILENCE;
+    let here = env::current_exe().expect("known");
+    machine.add_program(&here.to_string_lossy(), "/bin/e2e");
+    let tender = tender();
+    let tender = tender.to_string_lossy();
+    machine.add_program(&tender, &tender);
+    for name in IMAGES {
+        let image = image(name, "hvt");
+        machine.add_file(&image, &image.to_string_lossy());
+    }
+    for tool in TOOLS {
+        // The check that needs a missing one says so.
+        if let Some(path) = find(tool) {
+            machine.add_program(&path.to_string_lossy(), &format!("/bin/{tool}"));
+        }
+    }
+    let output = machine.run(&format!(
+        "mkdir -p {temporary} /etc /var/log/nginx /var/lib/nginx\n\
+         echo root:x:0:0::/:/bin/sh > /etc/passwd\n\
+         echo root:x:0: > /etc/group\n\
+         echo http 80/tcp > /etc/services\n\
+         ulimit -n 4096\n\
+         export {INSIDE}=1 {EMULATED}=1\n\
+         e2e --exact {name} --include-ignored --nocapture --test-threads=1 2>&1\n\
+         echo exit code $?",
+        temporary = env!("CARGO_TARGET_TMPDIR"),
+    ));
+    // Without the firmware's clearing of the screen.
+    let shown = output.split_once("test hvt::");
+    let (_, shown) = shown.unwrap_or_else(|| panic!("{name} did not begin:\n{output}"));
+    for line in shown.lines().skip(1) {
+        println!("  {line}");
+    }
+    assert!(shown.contains("exit code 0\r\n"), "see above");
+}
