@@ -7,24 +7,29 @@ use std::str::FromStr;
 use crate::process::{self, cargo, root, target_dir};
 use crate::tools;
 
-/// Which tender an image is for.
+/// What an image runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Abi {
     /// A process under seccomp: `solo5-spt`.
     Spt,
     /// A virtual machine: `solo5-hvt`.
     Hvt,
+    /// A virtual machine with Unikraft in it.
+    Unikraft,
 }
 
 impl Abi {
-    /// Both.
-    pub(crate) const ALL: [Self; 2] = [Self::Spt, Self::Hvt];
+    /// Those of Solo5's tenders.
+    pub(crate) const SOLO5: [Self; 2] = [Self::Spt, Self::Hvt];
+    /// All.
+    const ALL: [Self; 3] = [Self::Spt, Self::Hvt, Self::Unikraft];
 
     /// Its name on command lines and in file names.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Spt => "spt",
             Self::Hvt => "hvt",
+            Self::Unikraft => "unikraft",
         }
     }
 }
@@ -36,7 +41,7 @@ impl FromStr for Abi {
         Self::ALL
             .into_iter()
             .find(|abi| abi.name() == text)
-            .ok_or_else(|| format!("{text:?} is neither spt nor hvt"))
+            .ok_or_else(|| format!("{text:?} is none of spt, hvt and unikraft"))
     }
 }
 
@@ -54,7 +59,9 @@ pub(crate) fn names() -> Result<Vec<String>, String> {
     Ok(names)
 }
 
-/// Builds image `name` for `abi`; returns where it lies.
+/// Builds image `name` for `abi`; returns where it lies. For Unikraft it is the
+/// program alone, one relocatable object: Unikraft's build makes the image of
+/// it, by means of `unikraft/lib-pollwire`.
 pub(crate) fn build(name: &str, abi: Abi) -> Result<PathBuf, String> {
     tools::C_COMPILER.need()?;
     let known = names()?;
@@ -64,24 +71,53 @@ pub(crate) fn build(name: &str, abi: Abi) -> Result<PathBuf, String> {
             known.join(", ")
         ));
     }
-    let guests = target_dir().join("unikernels");
+    fs::create_dir_all(folder()).map_err(|error| format!("{}: {error}", folder().display()))?;
+    match abi {
+        Abi::Spt | Abi::Hvt => solo5(name, abi),
+        Abi::Unikraft => object(name),
+    }
+}
+
+/// Where image `name` for `abi` lies once it is built.
+pub(crate) fn path(name: &str, abi: Abi) -> PathBuf {
+    folder().join(format!("{name}.{}", abi.name()))
+}
+
+fn folder() -> PathBuf {
+    target_dir().join("images")
+}
+
+fn solo5(name: &str, abi: Abi) -> Result<PathBuf, String> {
+    let program = program(name, "unikernels", &[])?;
+    let image = path(name, abi);
+    process::succeed(
+        process::command(tender()?)
+            .args(["set-abi", abi.name()])
+            .arg(program)
+            .arg(&image),
+    )?;
+    Ok(image)
+}
+
+fn object(name: &str) -> Result<PathBuf, String> {
+    let features = ["--features", "pollwire-guest/unikraft"];
+    let program = program(name, "unikernels-unikraft", &features)?;
+    let object = folder().join(format!("{name}.unikraft.o"));
+    fs::copy(&program, &object).map_err(|error| format!("{}: {error}", program.display()))?;
+    Ok(object)
+}
+
+/// Builds program `name` in `folder` of the target directory.
+fn program(name: &str, folder: &str, options: &[&str]) -> Result<PathBuf, String> {
+    let guests = target_dir().join(folder);
     process::succeed(
         cargo("build --release --manifest-path unikernels/Cargo.toml --package")
             .arg(name)
             .arg("--target-dir")
-            .arg(&guests),
+            .arg(&guests)
+            .args(options),
     )?;
-    let tender = tender()?;
-    let images = target_dir().join("images");
-    fs::create_dir_all(&images).map_err(|error| format!("{}: {error}", images.display()))?;
-    let image = images.join(format!("{name}.{}", abi.name()));
-    process::succeed(
-        process::command(tender)
-            .args(["set-abi", abi.name()])
-            .arg(guests.join("release").join(name))
-            .arg(&image),
-    )?;
-    Ok(image)
+    Ok(guests.join("release").join(name))
 }
 
 /// Builds the bundled tender; returns where it lies.

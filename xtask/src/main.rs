@@ -6,6 +6,7 @@ mod check;
 mod demo;
 mod image;
 mod process;
+mod run;
 mod table;
 mod test;
 mod tools;
@@ -20,7 +21,11 @@ usage: cargo xtask COMMAND
   demo                     boot two unikernels on a wire and put them to work
   test [--quick]           run every check; --quick leaves out images,
                            end-to-end tests and instruction counts
-  image NAME --abi ABI     build unikernels/NAME; ABI is spt or hvt
+  image NAME --abi ABI     build unikernels/NAME; ABI is spt, hvt or unikraft
+                           (for Unikraft: the program, for Unikraft's build)
+  run NAME --abi ABI [--tap=TAP] [--image=FILE] [-- ARGUMENT...]
+                           boot it on a TAP device (tap0) with those arguments:
+                           under the bundled tender, or in QEMU with Unikraft
   bench [--gate] [--plot]  compare with smoltcp; --gate only counts
                            instructions against their limits, --plot draws SVG
   check                    the house limits: sizes, marks, counters, links";
@@ -32,6 +37,7 @@ enum Command {
     Demo,
     Test { quick: bool },
     Image { name: String, abi: image::Abi },
+    Run(run::Run),
     Bench(bench::Mode),
     Check,
 }
@@ -55,6 +61,7 @@ fn main() -> ExitCode {
             println!("{}", path.display());
             true
         }),
+        Command::Run(run) => run.run().map(|code| code == 0),
         Command::Bench(mode) => bench::run(mode),
         Command::Check => check::run(),
     };
@@ -72,6 +79,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
     let mut name = None;
     let mut operands = Vec::new();
     let mut abi = None;
+    let (mut tap, mut file, mut words) = (None, None, Vec::new());
     let (mut quick, mut gate, mut plot) = (false, false, false);
     while let Some(argument) = parser.next()? {
         match argument {
@@ -79,14 +87,26 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
             Long("quick") if name.as_deref() == Some("test") => quick = true,
             Long("gate") if name.as_deref() == Some("bench") => gate = true,
             Long("plot") if name.as_deref() == Some("bench") => plot = true,
-            Long("abi") if name.as_deref() == Some("image") => abi = Some(parser.value()?.parse()?),
+            Long("abi") if matches!(name.as_deref(), Some("image" | "run")) => {
+                abi = Some(parser.value()?.parse()?);
+            }
+            Long("tap") if name.as_deref() == Some("run") => tap = Some(parser.value()?.string()?),
+            Long("image") if name.as_deref() == Some("run") => {
+                file = Some(parser.value()?.into());
+            }
+            Value(value) if name.as_deref() == Some("run") && !operands.is_empty() => {
+                words.push(value.string()?);
+                for rest in parser.raw_args()? {
+                    words.push(rest.string()?);
+                }
+            }
             Value(value) if name.is_none() => name = Some(value.string()?),
             Value(value) => operands.push(value.string()?),
             _ => return Err(argument.unexpected()),
         }
     }
     let name = name.ok_or("no command given")?;
-    if name != "image"
+    if !matches!(name.as_str(), "image" | "run")
         && let Some(operand) = operands.first()
     {
         return Err(format!("{name} takes no argument {operand:?}").into());
@@ -106,8 +126,19 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
                 name: image.clone(),
                 abi,
             }),
-            (_, None) => Err("image needs --abi spt or --abi hvt".into()),
+            (_, None) => Err("image needs --abi spt, --abi hvt or --abi unikraft".into()),
             _ => Err("image needs exactly one name".into()),
+        },
+        "run" => match (operands.as_slice(), abi) {
+            ([name], Some(abi)) => Ok(Command::Run(run::Run {
+                name: name.clone(),
+                abi,
+                tap: tap.unwrap_or_else(|| "tap0".to_owned()),
+                file,
+                words,
+            })),
+            (_, None) => Err("run needs --abi spt, --abi hvt or --abi unikraft".into()),
+            _ => Err("run needs a name".into()),
         },
         other => Err(format!("there is no command {other:?}").into()),
     }
@@ -134,6 +165,19 @@ mod tests {
                 abi: image::Abi::Hvt
             },
         );
+        let words = [
+            "run",
+            "fetch",
+            "--abi=unikraft",
+            "--",
+            "--ipv4=10.0.0.2/24",
+            "http://a/",
+        ];
+        let Command::Run(run) = parse_words(&words).unwrap() else {
+            panic!("not run");
+        };
+        assert_eq!((run.abi, run.tap.as_str()), (image::Abi::Unikraft, "tap0"));
+        assert_eq!(run.words, words[4..]);
         assert_eq!(
             parse_words(&["bench", "--plot"]).unwrap(),
             Command::Bench(bench::Mode::Compare { plot: true }),
@@ -150,6 +194,9 @@ mod tests {
             &["image", "echo"],
             &["image", "echo", "--abi", "xen"],
             &["image", "--abi", "spt"],
+            &["run", "--abi", "spt"],
+            &["run", "echo"],
+            &["run", "echo", "--abi", "spt", "--ipv4=10.0.0.2/24"],
             &["bench", "--gate", "--plot"],
         ] {
             assert!(parse_words(words).is_err(), "{words:?}");

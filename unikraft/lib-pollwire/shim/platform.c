@@ -88,9 +88,11 @@ void pollwire_uk_exit(int code)
 {
 #if CONFIG_KVM_VMM_QEMU && defined(__X86_64__)
 	/* QEMU's isa-debug-exit, when the machine has it; nothing listens at its
-	 * port elsewhere. */
-	__asm__ __volatile__("outw %0, %1" : : "a"((uint16_t)code),
-			     "Nd"((uint16_t)0x501));
+	 * port elsewhere. Code 0 would look like a failure of QEMU's own. */
+	if (code) {
+		__asm__ __volatile__("outw %0, %1" : : "a"((uint16_t)code),
+				     "Nd"((uint16_t)0x501));
+	}
 #endif
 	ukplat_terminate(code ? UKPLAT_CRASH : UKPLAT_HALT);
 }
