@@ -92,6 +92,24 @@ fn services_under_solo5_spt() {
     });
 }
 
+/// Where `UK_ROOT` names Unikraft's sources and there are images: see
+/// `docs/unikraft.md`.
+#[test]
+fn services_on_unikraft() {
+    isolated("services_on_unikraft", || {
+        let host = Host::unikraft(&["services"])?;
+        services(&host)?;
+        let _server = host.services()?;
+        if namespace::need("curl").is_ok() {
+            http::curl();
+        }
+        if namespace::need("wrk").is_ok() {
+            println!("{host}: {}", http::wrk());
+        }
+        Ok(())
+    });
+}
+
 #[test]
 fn services_on_linux() {
     isolated("services_on_linux", || services(&Host::Linux, &MUCH));

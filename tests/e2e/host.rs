@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::namespace::{INSIDE, Skip, find};
+use super::namespace::{INSIDE, Skip, find, need};
 
 /// The program's address.
 pub(crate) const OURS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
@@ -80,6 +80,8 @@ pub(crate) enum Host {
         tender: PathBuf,
         abi: &'static str,
     },
+    /// As image with Unikraft in it, in QEMU.
+    Unikraft,
     /// As Linux process.
     Linux,
 }
@@ -88,6 +90,7 @@ impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tender { name, .. } => f.write_str(name),
+            Self::Unikraft => f.write_str("Unikraft"),
             Self::Linux => f.write_str("Linux"),
         }
     }
@@ -123,6 +126,24 @@ impl Host {
         }
     }
 
+    /// Unikraft in QEMU, where `UK_ROOT` says that there is Unikraft, with the
+    /// images of `programs`. KVM is left to `cargo xtask run`: emulation is the
+    /// same everywhere.
+    pub(crate) fn unikraft(programs: &[&str]) -> Result<Self, Skip> {
+        if env::var_os("UK_ROOT").is_none_or(|root| root.is_empty()) {
+            return Err(Skip("UK_ROOT not set".to_owned()));
+        }
+        need("qemu-system-x86_64")?;
+        for program in programs {
+            let image = image(program, "unikraft");
+            if !image.is_file() {
+                let why = format!("no {}: docs/unikraft.md says how", image.display());
+                return Err(Skip(why));
+            }
+        }
+        Ok(Self::Unikraft)
+    }
+
     /// The hosts of spt images that there are.
     pub(crate) fn spt() -> Vec<Self> {
         let mut found = vec![Self::bundled_tender()];
@@ -151,13 +172,19 @@ impl Host {
                     .arg(image(program, abi));
                 command
             }
-            Self::Linux => Command::new(target().join("release/examples").join(program)),
+            Self::Unikraft => {
+                let mut running = Running::start(qemu(program, arguments));
+                running.in_qemu = true;
+                return running;
+            }
+            Self::Linux => {
+                let mut command = Command::new(target().join("release/examples").join(program));
+                command.arg(format!("--tap={TAP}"));
+                command
+            }
         };
         let mut command = command;
         command.args(arguments);
-        if matches!(self, Self::Linux) {
-            command.arg(format!("--tap={TAP}"));
-        }
         Running::start(command)
     }
 
@@ -183,6 +210,34 @@ impl Host {
     }
 }
 
+/// What a program on Unikraft ended with: `isa-debug-exit` makes 2 * code + 1 of
+/// it, and Unikraft 83 of 0.
+fn program_code(status: i32) -> Option<i32> {
+    match status {
+        83 => Some(0),
+        status if status > 1 && status % 2 == 1 => Some(status / 2),
+        _ => None,
+    }
+}
+
+/// QEMU with the Unikraft image of `program`.
+fn qemu(program: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new("qemu-system-x86_64");
+    command
+        .args("-accel tcg -cpu max -m 128 -nodefaults -no-reboot -display none".split(' '))
+        .args("-serial stdio -device isa-debug-exit".split(' '))
+        .arg("-netdev")
+        .arg(format!(
+            "tap,id=service,ifname={TAP},script=no,downscript=no,vhost=off"
+        ))
+        .args(["-device", "virtio-net-pci,netdev=service,disable-modern=on"])
+        .arg("-kernel")
+        .arg(image(program, "unikraft"))
+        .arg("-append")
+        .arg(format!("{program} -- {}", arguments.join(" ")));
+    command
+}
+
 /// Connects to the program as soon as it listens.
 pub(crate) fn connect(port: u16) -> TcpStream {
     let start = Instant::now();
@@ -205,6 +260,8 @@ pub(crate) struct Running {
     child: Child,
     start: Instant,
     log: PathBuf,
+    /// Its exit code is what QEMU made of it.
+    in_qemu: bool,
 }
 
 impl Running {
@@ -218,7 +275,12 @@ impl Running {
             .stderr(file)
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        Self { child, start, log }
+        Self {
+            child,
+            start,
+            log,
+            in_qemu: false,
+        }
     }
 
     /// What it has printed.
@@ -240,7 +302,11 @@ impl Running {
         let start = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("a child") {
-                return (status.code(), self.text());
+                let code = match status.code() {
+                    Some(code) if self.in_qemu => program_code(code),
+                    code => code,
+                };
+                return (code, self.text());
             }
             assert!(start.elapsed() < 3 * patience(), "no end: {}", self.text());
             thread::sleep(Duration::from_millis(2));
