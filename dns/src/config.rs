@@ -94,19 +94,17 @@ impl Default for CacheLimits {
 }
 
 impl Config {
-    /// Asks the servers that DHCP or routers (RFC 8106) have told the stack of
-    /// by now, and completes names with the domains that came with them.
+    /// Asks the servers that DHCP, DHCPv6 or routers (RFC 8106) have told the
+    /// stack of by now, and completes names with the domains that came with
+    /// them. [`Resolver::follow_network`](crate::Resolver::follow_network) has
+    /// a resolver go with later changes.
     #[must_use]
     pub fn announced(net: Net<'_>) -> Self {
-        net.with_stack(|stack| {
-            let servers = stack.dns_servers().map(Nameserver::udp);
-            let mut config = Self::new(servers);
-            let domains = stack.search_domains();
-            config.search = domains
-                .filter_map(|name| Name::from_ascii(name).ok())
-                .collect();
-            config
-        })
+        let (servers, search) = crate::front::announced(net);
+        Self {
+            search,
+            ..Self::new(servers)
+        }
     }
 
     /// Asks `servers`; no search list, no static hosts, ten seconds per lookup.

@@ -5,7 +5,7 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use pollwire_rings::{FrameBuf, Instant};
 
-use super::client::Step;
+use super::client::{Client, Step};
 use super::{DhcpLease, Fallback};
 use crate::iface::{DnsSource, Ipv4Cidr, Origin, Route};
 use crate::wire::dhcp::{CLIENT_PORT, DhcpMessage, SERVER_PORT};
@@ -20,6 +20,14 @@ impl Stack {
     #[must_use]
     pub fn dhcp_lease(&self) -> Option<&DhcpLease> {
         self.dhcp.as_ref().and_then(|client| client.lease())
+    }
+
+    /// Whether this host has no IPv4 address yet, but one is being probed for or
+    /// asked of a DHCP server.
+    #[must_use]
+    pub fn awaits_ipv4(&self) -> bool {
+        let asks = self.dhcp.as_ref().is_some_and(Client::seeks_lease);
+        self.iface.awaits_address() || (asks && self.ipv4_addresses().next().is_none())
     }
 
     /// Gives the address back to the DHCP server (RFC 2131, 4.4.6) and stops the

@@ -113,6 +113,11 @@ impl Client {
         self.lease.as_deref()
     }
 
+    /// Whether there is no lease, and one is looked for.
+    pub(super) fn seeks_lease(&self) -> bool {
+        self.lease.is_none() && self.state != State::Released
+    }
+
     pub(super) fn config(&self) -> &DhcpConfig {
         &self.config
     }

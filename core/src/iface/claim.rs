@@ -81,6 +81,10 @@ impl Claims {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     /// Claims an address: at once, or after probing for it from `probe` on.
     /// `false` when there is no room, or it is claimed already.
     pub(super) fn add(&mut self, own: Ipv4Cidr, origin: Origin, probe: Option<Instant>) -> bool {

@@ -62,6 +62,9 @@ pub(crate) struct Events {
     waker: Option<Waker>,
     servers: Vec<Timed<IpAddr>>,
     domains: Vec<Timed<String>>,
+    /// Changes with what is known of DNS.
+    dns_version: u32,
+    dns_wakers: Vec<Waker>,
 }
 
 impl Events {
@@ -81,6 +84,8 @@ impl Events {
             waker: None,
             servers: Vec::new(),
             domains: Vec::new(),
+            dns_version: 0,
+            dns_wakers: Vec::new(),
         }
     }
 
@@ -98,6 +103,14 @@ impl Events {
         }
     }
 
+    fn dns_changed(&mut self) {
+        self.dns_version = self.dns_version.wrapping_add(1);
+        for waker in self.dns_wakers.drain(..) {
+            waker.wake();
+        }
+        self.push(NetEvent::DnsChanged);
+    }
+
     /// `source` tells of a DNS server that is valid until then; a time that is
     /// not ahead takes it back. Of too many, those of the most trusted source
     /// stay, and of one source the first told.
@@ -109,7 +122,7 @@ impl Events {
         until: Instant,
     ) {
         if put(&mut self.servers, now, source, server, until) {
-            self.push(NetEvent::DnsChanged);
+            self.dns_changed();
         }
     }
 
@@ -122,7 +135,7 @@ impl Events {
         until: Instant,
     ) {
         if put(&mut self.domains, now, source, domain, until) {
-            self.push(NetEvent::DnsChanged);
+            self.dns_changed();
         }
     }
 
@@ -137,7 +150,7 @@ impl Events {
         let changed = set(&mut self.servers, source, servers);
         let domains = domains.map(String::from);
         if set(&mut self.domains, source, domains) | changed {
-            self.push(NetEvent::DnsChanged);
+            self.dns_changed();
         }
     }
 
@@ -147,7 +160,7 @@ impl Events {
         self.servers.retain(|known| known.source != source);
         self.domains.retain(|known| known.source != source);
         if self.servers.len() + self.domains.len() != before {
-            self.push(NetEvent::DnsChanged);
+            self.dns_changed();
         }
     }
 
@@ -157,7 +170,7 @@ impl Events {
         self.servers.retain(|known| known.until > now);
         self.domains.retain(|known| known.until > now);
         if self.servers.len() + self.domains.len() != before {
-            self.push(NetEvent::DnsChanged);
+            self.dns_changed();
         }
     }
 
@@ -259,6 +272,36 @@ impl Stack {
     /// which they were told; eight at most.
     pub fn dns_servers(&self) -> impl Iterator<Item = IpAddr> + '_ {
         told(&self.events.servers).copied()
+    }
+
+    /// Replaces the DNS servers and search domains that are configured, as those
+    /// of [`Config::dns_servers`](crate::Config::dns_servers) are; what the
+    /// network tells is not concerned.
+    pub fn configure_dns<'a>(
+        &mut self,
+        servers: impl IntoIterator<Item = IpAddr>,
+        domains: impl IntoIterator<Item = &'a str>,
+    ) {
+        let (servers, domains) = (servers.into_iter(), domains.into_iter());
+        self.events.set_dns(DnsSource::Config, servers, domains);
+    }
+
+    /// A number that is another one whenever [`dns_servers`](Self::dns_servers)
+    /// or [`search_domains`](Self::search_domains) changed.
+    #[must_use]
+    pub fn dns_version(&self) -> u32 {
+        self.events.dns_version
+    }
+
+    /// Has `waker` woken, once, when [`dns_version`](Self::dns_version) is not
+    /// `seen` any more. Any number of tasks may wait.
+    pub fn wake_on_dns(&mut self, seen: u32, waker: &Waker) {
+        let wakers = &mut self.events.dns_wakers;
+        if self.events.dns_version != seen {
+            waker.wake_by_ref();
+        } else if !wakers.iter().any(|known| known.will_wake(waker)) {
+            wakers.push(waker.clone());
+        }
     }
 
     /// The domains in which to look up short names, told and valid likewise.

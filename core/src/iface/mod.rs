@@ -249,6 +249,11 @@ impl Interface {
         self.neighbors.bump();
     }
 
+    /// Whether there is no IPv4 address yet, but one is being probed for.
+    pub(crate) fn awaits_address(&self) -> bool {
+        self.addresses.is_empty() && !self.claims.is_empty()
+    }
+
     /// Who set `address` up.
     pub(crate) fn origin_of(&self, address: Ipv4Addr) -> Option<Origin> {
         self.claims.origin(address)

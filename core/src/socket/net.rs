@@ -138,6 +138,21 @@ impl<'n> Net<'n> {
         .await
     }
 
+    /// Ready when what is known of DNS is not what it was at version `seen`, see
+    /// [`Stack::dns_version`]. Any number of tasks may wait for it.
+    pub async fn dns_changed(self, seen: u32) {
+        poll_fn(|cx| {
+            self.with_stack(|stack| {
+                if stack.dns_version() != seen {
+                    return Poll::Ready(());
+                }
+                stack.wake_on_dns(seen, cx.waker());
+                Poll::Pending
+            })
+        })
+        .await;
+    }
+
     /// An empty frame to fill and send; `None` when all frames are in use.
     #[must_use]
     pub fn try_alloc_frame(self) -> Option<FrameBuf> {

@@ -30,6 +30,8 @@ pub(super) struct Driver<'n> {
     links: RefCell<BTreeMap<StreamId, Link<'n>>>,
     wakers: RefCell<BTreeMap<QueryId, Vec<Waker>>>,
     timer: RefCell<Option<Timer<'n>>>,
+    /// Goes with what the network tells.
+    follower: RefCell<Option<JoinHandle<'n, ()>>>,
 }
 
 struct Socket<'n> {
@@ -52,10 +54,15 @@ impl<'n> Owner<'n> {
             links: RefCell::default(),
             wakers: RefCell::default(),
             timer: RefCell::default(),
+            follower: RefCell::default(),
         };
         Self {
             driver: Rc::new(driver),
         }
+    }
+
+    pub(super) fn driver(&self) -> &Rc<Driver<'n>> {
+        &self.driver
     }
 
     pub(super) fn net(&self) -> Net<'n> {
@@ -83,6 +90,9 @@ impl Drop for Owner<'_> {
         if let Some(timer) = driver.timer.take() {
             timer.task.abort();
         }
+        if let Some(follower) = driver.follower.take() {
+            follower.abort();
+        }
     }
 }
 
@@ -93,6 +103,13 @@ impl<'n> Driver<'n> {
 
     pub(super) fn clients(&self) -> Option<&Clients> {
         self.clients.as_ref()
+    }
+
+    /// Keeps the task that follows the network, and ends the one before.
+    pub(super) fn set_follower(&self, task: JoinHandle<'n, ()>) {
+        if let Some(before) = self.follower.replace(Some(task)) {
+            before.abort();
+        }
     }
 
     /// Borrows the machine for one call, in which nothing else runs.

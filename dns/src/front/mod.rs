@@ -14,6 +14,7 @@ use crate::{
 };
 
 mod driver;
+mod follow;
 mod ip;
 mod link;
 mod nal;
@@ -24,6 +25,7 @@ mod tls;
 mod tests;
 
 use driver::{Owner, Pending};
+pub(crate) use follow::announced;
 pub use ip::{Addresses, IpStream};
 #[cfg(feature = "tls")]
 pub use tls::TlsTrust;

@@ -12,7 +12,7 @@ pub mod resolve;
 pub mod services;
 
 use alloc::string::String;
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
 use pollwire_core::{Net, TimedOut};
@@ -26,15 +26,24 @@ pub struct Finished {
     pub exit_code: u8,
 }
 
-/// How long DHCP may take before a client goes on without.
+/// How long DHCP and the like may take before a client goes on without.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Waits until this host has an address, as a client must under DHCP; not for
-/// ever, as the client's own errors tell more.
+/// Somewhere on the Internet: a host with an address for that has more than one
+/// for its link.
+const SOMEWHERE: Ipv6Addr = Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 1);
+
+/// Waits until this host has an address, as a client must under DHCP or SLAAC;
+/// not for ever, as the client's own errors tell more. One of IPv6 is enough
+/// unless one of IPv4 is on its way.
 pub(crate) async fn wait_for_address(net: Net<'_>) {
     let has_address = || {
-        let anybody = IpAddr::V4(Ipv4Addr::BROADCAST);
-        net.with_stack(|stack| stack.source_for(anybody).is_some())
+        net.with_stack(|stack| {
+            let has_v4 = stack.source_for(Ipv4Addr::BROADCAST.into()).is_some();
+            let v6 = stack.source_for(SOMEWHERE.into());
+            let has_v6 = matches!(v6, Some(IpAddr::V6(own)) if !own.is_unicast_link_local());
+            has_v4 || (has_v6 && !stack.awaits_ipv4())
+        })
     };
     let waiting = async {
         while !has_address() {
@@ -43,5 +52,24 @@ pub(crate) async fn wait_for_address(net: Net<'_>) {
     };
     if let Err(TimedOut) = net.timeout(PATIENCE, waiting).await {
         log::warn!("still without an address");
+    }
+}
+
+/// Waits until the network has told of a DNS server; not for ever.
+pub(crate) async fn wait_for_servers(net: Net<'_>) {
+    let waiting = async {
+        loop {
+            let (version, any) = net.with_stack(|stack| {
+                let any = stack.dns_servers().next().is_some();
+                (stack.dns_version(), any)
+            });
+            if any {
+                return;
+            }
+            net.dns_changed(version).await;
+        }
+    };
+    if let Err(TimedOut) = net.timeout(PATIENCE, waiting).await {
+        log::warn!("still without a DNS server");
     }
 }

@@ -87,8 +87,15 @@ impl Resolving {
         })
     }
 
+    /// Waits until there is a server to ask.
+    pub(crate) async fn wait_for_servers(&self, net: Net<'_>) {
+        if self.servers.is_empty() {
+            crate::wait_for_servers(net).await;
+        }
+    }
+
     /// The resolver. Without `--nameserver` it asks those that the network
-    /// announced. Certificates are judged by `clock`.
+    /// announces, now and later. Certificates are judged by `clock`.
     pub(crate) fn resolver<'n>(&self, net: Net<'n>, clock: WallClock) -> Resolver<'n> {
         let mut config = Config::announced(net);
         if !self.servers.is_empty() {
@@ -104,7 +111,9 @@ impl Resolving {
             clock,
             roots: Roots::mozilla(),
         };
-        Resolver::with_tls(net, config, trust)
+        let resolver = Resolver::with_tls(net, config, trust);
+        resolver.follow_network(self.servers.is_empty(), self.search.is_empty());
+        resolver
     }
 }
 
@@ -160,6 +169,7 @@ pub fn arguments<'a>(
 /// Looks `question` up. Certificates are judged by `clock`.
 pub async fn run(net: Net<'_>, question: Question, clock: WallClock) -> Finished {
     crate::wait_for_address(net).await;
+    question.resolving.wait_for_servers(net).await;
     let resolver = question.resolving.resolver(net, clock);
     let start = net.now();
     let types = question.types.iter();
