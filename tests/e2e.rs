@@ -98,7 +98,7 @@ fn services_under_solo5_spt() {
 fn services_on_unikraft() {
     isolated("services_on_unikraft", || {
         let host = Host::unikraft(&["services"])?;
-        services(&host)?;
+        services(&host, &MUCH)?;
         let _server = host.services()?;
         if namespace::need("curl").is_ok() {
             http::curl();
