@@ -11,11 +11,13 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 use pollwire::host::MonotonicClock;
 use pollwire::perf::Histogram;
-use pollwire::rings::memory::{Impairment, Impairments, SeededImpairment};
+use pollwire::rings::memory::{Impairment, Impairments};
 use pollwire::rings::seqpacket::SeqPacket;
 use pollwire::rings::tap::Tap;
 use pollwire::rings::{FramePool, NetDevice, RxBurst, TxBurst, TxMeta};
 use pollwire::{Clock, Instant};
+
+use super::streams::Sparing;
 
 /// The bridge sleeps no longer than this, to see that it is done.
 const TICK: Duration = Duration::from_millis(20);
@@ -47,8 +49,7 @@ impl Port {
 /// A wire: its two ends, and what becomes of a packet that comes from each.
 pub(crate) struct Lane {
     ports: [Port; 2],
-    paths: [SeededImpairment; 2],
-    delay: Duration,
+    paths: [Sparing; 2],
 }
 
 impl Lane {
@@ -56,8 +57,10 @@ impl Lane {
     pub(crate) fn new(ports: [Port; 2], path: Impairments, seeds: [u64; 2]) -> Self {
         Self {
             ports,
-            paths: seeds.map(|seed| path.seeded(seed)),
-            delay: path.delay,
+            paths: seeds.map(|seed| Sparing {
+                path: path.seeded(seed),
+                delay: path.delay,
+            }),
         }
     }
 }
@@ -196,12 +199,7 @@ impl Bridge {
         for received in self.rx.drain() {
             let now = self.clock.now();
             let mut bytes = received.frame.to_vec();
-            let fate = if is_ip(&bytes) {
-                lane.paths[end].judge(now, &mut bytes)
-            } else {
-                // Hosts are to find each other: no loss of ARP.
-                pollwire::rings::memory::Fate::arrives(now + lane.delay)
-            };
+            let fate = lane.paths[end].judge(now, &mut bytes);
             self.report.overflowed += u64::from(fate.overflowed);
             self.report.lost += u64::from(fate.arrives.is_none() && !fate.overflowed);
             for due in [fate.arrives, fate.again].into_iter().flatten() {
@@ -216,8 +214,4 @@ impl Bridge {
             }
         }
     }
-}
-
-fn is_ip(frame: &[u8]) -> bool {
-    frame.get(12..14) == Some(&[8, 0])
 }

@@ -18,9 +18,9 @@ use socket2::{Domain, Socket, Type};
 
 use super::namespace::Skip;
 
-/// The host that listens; Linux always.
+/// Linux's address; where it speaks to itself, the listener's.
 pub(crate) const LISTENER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
-/// The host that connects: pollwire, or Linux again.
+/// The other end's: pollwire's, or Linux's once more.
 pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 pub(crate) const PORT: u16 = 5001;
 
@@ -102,9 +102,9 @@ pub(crate) fn accept(listener: &TcpListener, give_up: Instant) -> TcpStream {
 }
 
 /// Linux connects from this thread's namespace.
-pub(crate) fn connect(give_up: Instant) -> TcpStream {
+pub(crate) fn connect(address: Ipv4Addr, give_up: Instant) -> TcpStream {
     let wait = give_up.saturating_duration_since(Instant::now());
-    let address = SocketAddr::from((LISTENER, PORT));
+    let address = SocketAddr::from((address, PORT));
     // The listener's thread has seen that it can be set.
     let socket = cubic().unwrap_or_else(|Skip(why)| panic!("{why}"));
     let connected = socket.connect_timeout(&address.into(), wait);

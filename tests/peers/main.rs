@@ -6,15 +6,24 @@
 //! Linux cross the same kind of wire, at the same time, on the same machine.
 //! What a machine cannot run says so in a line `skipped: why`.
 //!
+//! With smoltcp the wire is in memory and the time virtual. Each seed stands for two
+//! streams, how they are written and read, and what happens to them on their way;
+//! `POLLWIRE_SEEDS` says how many are tried.
+//!
 //! `cargo test --test peers` measures a part of the matrix. All of it, as
 //! [docs/goodput.md](../../docs/goodput.md) shows it, is measured anew by
 //! `POLLWIRE_GOODPUT=docs/goodput.md cargo test --test peers -- --ignored --nocapture`.
 
 mod bridge;
+mod differential;
 mod hosts;
 mod matrix;
 #[path = "../e2e/namespace.rs"]
 mod namespace;
+#[path = "../common/random.rs"]
+mod random;
+mod smoltcp;
+mod streams;
 
 // `namespace` sets its namespaces up by the module of this name.
 use hosts as host;
@@ -24,6 +33,7 @@ use std::time::Duration;
 
 use matrix::{Cell, Effort, Outcome, Pairing};
 use namespace::Skip;
+use streams::Plan;
 
 /// What pollwire has to reach of Linux's goodput.
 const LEAST: f64 = 0.9;
@@ -169,4 +179,55 @@ POLLWIRE_GOODPUT=docs/goodput.md cargo test --test peers -- --ignored --nocaptur
 ",
         release = release.join("."),
     )
+}
+
+/// How many seeds the differential tests try, if the environment says so.
+fn seeds(usually: u64) -> u64 {
+    let named = std::env::var("POLLWIRE_SEEDS").ok();
+    named.and_then(|text| text.parse().ok()).unwrap_or(usually)
+}
+
+/// Keeps the capture of a failed transfer; tells where it lies.
+fn keep(peer: &str, seed: u64, capture: &[u8]) -> String {
+    let path = format!("{}/{peer}-{seed}.pcapng", env!("CARGO_TARGET_TMPDIR"));
+    match std::fs::write(&path, capture) {
+        Ok(()) => format!("capture at {path}"),
+        Err(error) => format!("no capture: {error}"),
+    }
+}
+
+/// Random streams both ways, losses, duplicates, reordering and damage.
+#[test]
+fn streams_to_and_from_smoltcp_are_intact() {
+    let count = seeds(300);
+    let mut total = Duration::ZERO;
+    for seed in 0..count {
+        let plan = Plan::new(seed, 300_000);
+        match smoltcp::run(&plan) {
+            Ok(took) => total += took,
+            Err((error, capture)) => {
+                panic!("{plan:?}: {error}\n{}", keep("smoltcp", seed, &capture));
+            }
+        }
+    }
+    println!("seeds 0 to {}: {total:?} of virtual time", count - 1);
+}
+
+#[test]
+fn streams_to_and_from_linux_are_intact() {
+    namespace::isolated("streams_to_and_from_linux_are_intact", || {
+        let plans: Vec<Plan> = (0..seeds(12)).map(|seed| Plan::new(seed, 600_000)).collect();
+        for plan in &plans {
+            println!("{plan:?}");
+        }
+        let (finished, report) = differential::run(&plans)?;
+        println!("{report}");
+        for done in finished {
+            if let Some((error, capture)) = done.failure {
+                let capture = keep("linux", done.plan.seed, &capture);
+                panic!("{:?}: {error}\n{capture}", done.plan);
+            }
+        }
+        Ok(())
+    });
 }

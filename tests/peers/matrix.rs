@@ -263,7 +263,7 @@ impl Run {
         match hosts::enter_linux(hosts::CLIENT) {
             Ok(tap) => {
                 ready.send(Ok(Port::Linux(tap))).expect("awaited");
-                let flow = hosts::connect(Instant::now() + SETUP);
+                let flow = hosts::connect(hosts::LISTENER, Instant::now() + SETUP);
                 self.run_linux(flow, self.pairing.client_sends(), done)
             }
             Err(skip) => {
