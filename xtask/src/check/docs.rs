@@ -7,7 +7,7 @@ use std::path::Path;
 use super::source::{files, relative};
 
 /// The commands of this program.
-const COMMANDS: [&str; 5] = ["demo", "test", "image", "bench", "check"];
+const COMMANDS: [&str; 6] = ["demo", "test", "image", "run", "bench", "check"];
 /// Beginnings of paths that exist on one machine only, written apart.
 const PRIVATE: [&str; 3] = [
     concat!("/ro", "ot/"),
