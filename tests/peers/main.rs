@@ -216,7 +216,9 @@ fn streams_to_and_from_smoltcp_are_intact() {
 #[test]
 fn streams_to_and_from_linux_are_intact() {
     namespace::isolated("streams_to_and_from_linux_are_intact", || {
-        let plans: Vec<Plan> = (0..seeds(12)).map(|seed| Plan::new(seed, 600_000)).collect();
+        let plans: Vec<Plan> = (0..seeds(12))
+            .map(|seed| Plan::new(seed, 600_000))
+            .collect();
         for plan in &plans {
             println!("{plan:?}");
         }
