@@ -9,10 +9,11 @@
 //!
 //! **Receiving.** Up to a quarter of the pool is lent to the driver, which asks
 //! the shim for buffers; the shim has them at hand and never calls into Rust.
-//! Received frames are the lent ones, nothing is copied. While the pool is short
-//! the device takes fewer, and when the driver has just one buffer left and
-//! nothing can take its place, reception waits: virtio-net would never refill an
-//! empty ring.
+//! Received frames are the lent ones, nothing is copied. While the pool is short,
+//! packets of more than 128 bytes are dropped rather than kept, so that
+//! acknowledgements come in; and when the driver has just one buffer left and
+//! nothing can take its place, reception waits, for virtio-net would never refill
+//! an empty ring.
 //!
 //! **Transmitting.** Each piece of a packet gets a descriptor of its own over
 //! the frame's bytes, and the driver's header goes into a descriptor in front of
@@ -33,15 +34,19 @@
 //!
 //! The shim and this module run in the project's tests over a driver that
 //! imitates virtio-net of Unikraft 0.17 with its faults
-//! (`unikraft/testbed`). What only a Unikraft machine can show: the interrupt
+//! (`unikraft/testbed`; `docs/backends.md` has the details). What only a Unikraft
+//! machine can show: the interrupt
 //! that ends a halt and the race before it, the memory barriers and cache
 //! effects of a real ring, that a slot's bytes lie contiguous in physical
 //! memory, and drivers other than virtio-net, which the shim refuses.
 
 mod device;
+mod lent;
+mod report;
 mod shim;
 
-pub use device::{OpenError, UnikraftDevice, UnikraftStats};
+pub use device::UnikraftDevice;
+pub use report::{OpenError, UnikraftStats};
 pub use shim::{
     RX_CONTINUES, RX_PARTIAL, RX_VALID, RawCaps, RawStats, RxBuffer, RxReceived, Shim, ShimDevice,
     TX_MOST_PIECES, TX_PARTIAL, TX_TSO4, TxPiece, TxRequest, VERSION,

@@ -4,5 +4,8 @@
 mod device;
 mod endurance;
 mod scarce;
+mod table;
+#[cfg(target_os = "linux")]
+mod tap;
 mod traffic;
 mod world;

@@ -83,7 +83,7 @@ fn config(last: u8, seed: u64) -> Config {
 }
 
 /// Memory as a program's `static` is: all zero, for good.
-fn leak<const FRAMES: usize>() -> &'static Memory<FRAMES, 64> {
+pub(crate) fn leak<const FRAMES: usize>() -> &'static Memory<FRAMES, 64> {
     let layout = Layout::new::<Memory<FRAMES, 64>>();
     // SAFETY: memory for stacks is meant for `.bss`: zero bytes are its initial
     // value.
