@@ -30,8 +30,11 @@ pub struct Config {
     pub rounds: u8,
     /// How long a query over TCP or TLS may take, the connection included.
     pub stream_wait: Duration,
-    /// How long a connection without queries is kept.
+    /// How long a connection without queries is kept, unless the server says how
+    /// long it keeps it (RFC 7828).
     pub stream_idle: Duration,
+    /// The longest that such a connection is kept, whatever the server says.
+    pub stream_idle_max: Duration,
     /// The largest UDP answer asked for, in bytes (RFC 6891). Larger answers
     /// come over TCP.
     pub udp_payload: u16,
@@ -120,6 +123,7 @@ impl Config {
             rounds: 3,
             stream_wait: Duration::from_secs(4),
             stream_idle: Duration::from_secs(10),
+            stream_idle_max: Duration::from_secs(120),
             udp_payload: 1232,
             mix_case: true,
             trust_ad: false,

@@ -2,6 +2,7 @@
 
 use alloc::rc::Rc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::opt::EdnsOption;
@@ -14,6 +15,8 @@ use crate::{Counter, DnsError};
 const HEADER: usize = 12;
 /// The option of extended errors (RFC 8914, 2).
 const EXTENDED_ERROR: u16 = 15;
+/// The option of how long idle connections last (RFC 7828, 3.1).
+const TCP_KEEPALIVE: u16 = 11;
 /// The option of padding (RFC 7830, 3).
 const PADDING: u16 = 12;
 /// "Bad OPT version" (RFC 6891, 9); TSIG's BADSIG has the same number.
@@ -28,6 +31,10 @@ pub(crate) struct Form {
     pub(crate) edns: Option<u16>,
     /// Padded, for an encrypted channel.
     pub(crate) padded: bool,
+    /// Over a connection: asks how long it may be idle. RFC 7828, 3.2.1: "Clients
+    /// MUST NOT include the edns-tcp-keepalive option in queries sent over UDP
+    /// transport", and 3.1: without a value.
+    pub(crate) keepalive: bool,
 }
 
 /// A query's bytes; `None` when it cannot be written.
@@ -41,6 +48,10 @@ pub(crate) fn query(id: u16, name: &Name, record_type: RecordType, form: Form) -
     if let Some(payload) = form.edns {
         let mut edns = Edns::new();
         edns.set_max_payload(payload);
+        if form.keepalive {
+            edns.options_mut()
+                .insert(EdnsOption::Unknown(TCP_KEEPALIVE, Vec::new()));
+        }
         if form.padded {
             edns.options_mut()
                 .insert(EdnsOption::Unknown(PADDING, Vec::new()));
@@ -190,6 +201,19 @@ impl Response {
     /// Whether the server vouches for it (RFC 4035, 3.2.3).
     pub(crate) fn authentic(&self) -> bool {
         self.message.metadata.authentic_data
+    }
+
+    /// How long the server keeps the connection open while it is idle (RFC 7828,
+    /// 3.1: in units of 100 milliseconds).
+    pub(crate) fn keepalive(&self) -> Option<Duration> {
+        let option = self.message.edns.as_ref()?.option(TCP_KEEPALIVE.into())?;
+        match option {
+            EdnsOption::Unknown(_, data) => {
+                let units = u16::from_be_bytes(data.as_slice().try_into().ok()?);
+                Some(Duration::from_millis(u64::from(units) * 100))
+            }
+            _ => None,
+        }
     }
 
     /// Reads the answer to `record_type` at `name`. `had_edns`: the query had.

@@ -4,6 +4,7 @@
 use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use hickory_proto::rr::Name;
 use pollwire_core::Instant;
@@ -30,6 +31,8 @@ pub(super) struct Stream {
     /// It has answered something.
     answered: bool,
     last_heard: Instant,
+    /// How long the server lets it be idle, as far as it said (RFC 7828).
+    keepalive: Option<Duration>,
     /// When to close it for want of queries; `None` while there are some.
     pub(super) idle_until: Option<Instant>,
 }
@@ -52,6 +55,7 @@ impl Machine {
         let form = Form {
             edns: edns.then_some(self.config.udp_payload),
             padded: matches!(server.settings.transport, Transport::Tls(_)),
+            keepalive: true,
         };
         let name = if self.config.mix_case {
             message::mix_case(&query.name, &mut self.random)
@@ -112,6 +116,7 @@ impl Machine {
             partial: Vec::new(),
             answered: false,
             last_heard: now,
+            keepalive: None,
             idle_until: None,
         };
         self.streams.insert(id, stream);
@@ -188,6 +193,7 @@ impl Machine {
             Ok(response) => {
                 state.pending.remove(&message_id);
                 state.answered = true;
+                state.keepalive = response.keepalive().or(state.keepalive);
                 if self.config.mix_case
                     && !response.kept_case
                     && let Some(server) = self.servers.get_mut(index)
@@ -310,7 +316,10 @@ impl Machine {
         });
         // RFC 7766, 6.2.3: "DNS clients SHOULD close the TCP connection of an
         // idle session".
-        state.idle_until = (!busy).then_some(now + self.config.stream_idle);
+        // RFC 7828, 3.2.2: it "MAY keep the existing session open" for as long as
+        // the server's last word says; with 0 it "SHOULD" close at once.
+        let idle = state.keepalive.unwrap_or(self.config.stream_idle);
+        state.idle_until = (!busy).then_some(now + idle.min(self.config.stream_idle_max));
     }
 
     /// Closes a connection that nobody waits on.

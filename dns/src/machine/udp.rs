@@ -52,6 +52,7 @@ impl Machine {
         let form = Form {
             edns: edns.then_some(self.config.udp_payload),
             padded: false,
+            keepalive: false,
         };
         let Some(message) = message::query(message_id, &name, query.record_type(), form) else {
             return false;

@@ -1,6 +1,7 @@
 //! Questions over TCP (RFC 7766).
 
-use hickory_proto::op::Message;
+use hickory_proto::op::{Edns, Message};
+use hickory_proto::rr::rdata::opt::EdnsOption;
 
 use super::bench::*;
 use crate::machine::{Output, StreamId};
@@ -198,4 +199,78 @@ fn a_tls_query_is_padded() {
             assert_eq!((bytes.len() - 2) % 128, 0, "{}", bytes.len());
         }
     }
+}
+
+/// `reply` with the keepalive option: units of 100 ms, or what it should not be.
+fn keeping(reply: Message, value: &[u8]) -> Message {
+    let mut reply = reply;
+    let mut edns = Edns::new();
+    edns.options_mut()
+        .insert(EdnsOption::Unknown(11, value.to_vec()));
+    reply.set_edns(edns);
+    reply
+}
+
+/// RFC 7828, 3.2.1: asked over connections, without a value, and never over UDP.
+#[test]
+fn rfc7828_3_2_1_connections_ask_how_long_they_may_be_idle() {
+    let option = |query: &Message| {
+        let edns = query.edns.as_ref().expect("EDNS");
+        edns.option(11.into()).cloned()
+    };
+    let mut bench = Bench::new(&[TCP]);
+    bench.ask("a.example.");
+    let stream = connected(&mut bench);
+    let query = bench.messages(stream).remove(0);
+    let empty = EdnsOption::Unknown(11, [].into());
+    assert_eq!(option(&query), Some(empty));
+    let mut bench = Bench::new(&["192.0.2.1"]);
+    bench.ask("a.example.");
+    assert_eq!(option(&bench.datagram().message), None);
+}
+
+/// RFC 7828, 3.2.2: the server's last word counts, within our own bound.
+#[test]
+fn rfc7828_3_2_2_idle_connections_are_closed_when_the_server_says() {
+    for (value, idle) in [
+        (&[0, 5][..], ms(500)),
+        (&[1, 44], secs(30)),
+        (&[255, 255], secs(120)),
+        // RFC 7828, 3.1: any other length is none.
+        (&[1], secs(10)),
+        (&[], secs(10)),
+        (&[0, 0, 5], secs(10)),
+    ] {
+        let mut bench = Bench::new(&[TCP]);
+        let id = bench.ask("a.example.");
+        let stream = connected(&mut bench);
+        let query = bench.messages(stream).remove(0);
+        bench.stream_data(stream, &[keeping(found(&query, 1), value)], 1000);
+        assert!(bench.taken(id).is_ok());
+        bench.pass(idle - ms(1));
+        bench.expect_quiet();
+        bench.pass(ms(1));
+        assert_eq!(bench.outputs(), [Output::CloseStream(stream)], "{value:?}");
+        bench.check_empty();
+    }
+}
+
+/// RFC 7828, 3.2.2: with a timeout of 0 the connection is closed once nothing is
+/// outstanding; what is, is waited for.
+#[test]
+fn rfc7828_3_2_2_a_timeout_of_zero_closes_after_the_last_answer() {
+    let mut bench = Bench::new(&[TCP]);
+    let ids = [bench.ask("a.example."), bench.ask("b.example.")];
+    let stream = connected(&mut bench);
+    let queries = bench.messages(stream);
+    bench.stream_data(stream, &[keeping(found(&queries[0], 1), &[0, 0])], 1000);
+    bench.pass(ms(500));
+    bench.expect_quiet();
+    bench.stream_data(stream, &[found(&queries[1], 2)], 1000);
+    bench.pass(ms(0));
+    assert_eq!(bench.outputs(), [Output::CloseStream(stream)]);
+    for id in ids {
+        assert!(bench.taken(id).is_ok());
+    }
+    bench.check_empty();
 }
