@@ -145,7 +145,7 @@ impl Report {
                 Ok(count) => format!("{record}{of}: {count} {}", kind[1]),
                 Err(error) => format!("{record}{of}: {error}"),
             };
-            events.push((lookup.at, what));
+            events.push((lookup.at, false, what));
         }
         for attempt in &self.attempts {
             let address = attempt.address;
@@ -154,7 +154,8 @@ impl Report {
                 Via::Service(priority) => format!(", service of priority {priority}"),
                 Via::Alias => ", by an alias".into(),
             };
-            events.push((attempt.started, format!("connecting to {address}{via}")));
+            let what = format!("connecting to {address}{via}");
+            events.push((attempt.started, false, what));
             let what = match &attempt.outcome {
                 Outcome::Running => continue,
                 Outcome::Connected => format!("connected to {address}"),
@@ -162,10 +163,13 @@ impl Report {
                 Outcome::TimedOut => format!("{address} timed out"),
                 Outcome::GivenUp => format!("{address} given up"),
             };
-            events.push((attempt.ended, what));
+            let lost = attempt.outcome == Outcome::GivenUp;
+            events.push((attempt.ended, lost, what));
         }
-        events.sort_by_key(|(at, _)| *at);
-        events
+        // What ends a race comes before what it ends.
+        events.sort_by_key(|(at, lost, _)| (*at, *lost));
+        let events = events.into_iter();
+        events.map(|(at, _, what)| (at, what)).collect()
     }
 }
 

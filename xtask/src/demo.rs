@@ -4,6 +4,7 @@
 //! seccomp, and the wire between them is a pair of sockets.
 
 mod guest;
+mod page;
 mod report;
 
 use std::fs;
@@ -13,8 +14,10 @@ use self::guest::Guest;
 use self::report::{Record, Report};
 use crate::image::{self, Abi};
 
-/// The image that both guests run.
+/// The image that both guests run at first.
 const IMAGE: &str = "echo";
+/// Those of the last act: server and client.
+const PAGE: [&str; 2] = ["services", "fetch"];
 /// Longest that the whole work may take, once the images are built.
 const DEADLINE: Duration = Duration::from_secs(300);
 /// How long the server may take to end by itself after the client has ended.
@@ -23,7 +26,7 @@ const GRACE: Duration = Duration::from_secs(5);
 const SERVER: [&str; 4] = ["server", "--ipv4=10.0.0.2/24", "--port=9000", "--limit=3"];
 const CLIENT: [&str; 3] = ["measure", "--ipv4=10.0.0.1/24", "10.0.0.2:9000"];
 
-/// Runs the demo; true when all data came through intact.
+/// Runs the demo; true when all data came through intact, and the page as well.
 pub(crate) fn run() -> Result<bool, String> {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         return Err("the demo runs its images as processes of Linux on x86-64".into());
@@ -31,6 +34,11 @@ pub(crate) fn run() -> Result<bool, String> {
     println!("building the tender and the image {IMAGE} ...");
     let tender = image::tender()?;
     let image = image::build(IMAGE, Abi::Spt)?;
+    println!("building the images {} ...", PAGE.join(" and "));
+    let pages = [
+        image::build(PAGE[0], Abi::Spt)?,
+        image::build(PAGE[1], Abi::Spt)?,
+    ];
 
     // Paths of sockets must be short, so the wire does not lie in the target directory.
     let directory = std::env::temp_dir().join(format!("pollwire-demo-{}", std::process::id()));
@@ -42,14 +50,26 @@ pub(crate) fn run() -> Result<bool, String> {
         let client = Guest::boot("client", &tender, &wire, &image, &CLIENT)?;
         work(server, client)
     });
+    let page = result.as_ref().ok().map(|_| {
+        println!("\nfetching a page over TLS, by a name whose first address is dead ...");
+        let page = page::fetch(&tender, &directory, &pages[0], &pages[1])?;
+        print!("{}", page.timeline());
+        Ok::<_, String>(page)
+    });
     // What is left in the temporary directory harms nobody.
     let _left = fs::remove_dir_all(&directory);
     let report = result?;
     println!("\n{}", report.table());
-    for trouble in report.troubles() {
+    let mut troubles = report.troubles();
+    match page {
+        Some(Ok(page)) => troubles.extend(page.troubles()),
+        Some(Err(error)) => troubles.push(error),
+        None => {}
+    }
+    for trouble in &troubles {
         println!("demo: {trouble}");
     }
-    Ok(report.troubles().is_empty())
+    Ok(troubles.is_empty())
 }
 
 /// Follows both guests to their ends.

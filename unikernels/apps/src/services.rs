@@ -10,6 +10,7 @@
 //! | TCP 80 | HTTP/1.1 | RFC 9112 |
 //! | TCP 443 | the same over TLS | RFC 9110, 4.2.2 |
 //! | TCP 4433 | echo over TLS | |
+//! | UDP 53 | DNS, for names given as arguments | RFC 1035 |
 //!
 //! `http://ADDRESS/counters` shows what the stack has counted. Each connection
 //! is a task. Echo and discard copy nothing: the frame that came in is the frame
@@ -18,6 +19,7 @@
 mod chargen;
 mod daytime;
 mod http;
+pub mod names;
 mod stream;
 pub mod tls;
 
@@ -27,7 +29,7 @@ use core::fmt::Display;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
 
-use pollwire_args::{Network, Program};
+use pollwire_args::{Network, Opt, Program};
 use pollwire_core::{
     Error, ListenOptions, Net, Shutdown, TcpFlow, TcpListener, TcpOptions, UdpSocket,
 };
@@ -36,10 +38,13 @@ use pollwire_core::{
 pub const PROGRAM: Program = Program {
     name: "services",
     about: "Serves echo (7), discard (9), daytime (13), chargen (19) and HTTP (80); HTTPS (443) and echo \
-            over TLS (4433).",
+            over TLS (4433); with --name DNS (53).",
     usage: "[--ipv4=ADDRESS/BITS|dhcp] [--ipv6=ADDRESS/BITS|slaac|eui64]",
-    options: &[Network::OPTIONS],
+    options: &[Network::OPTIONS, OPTIONS],
 };
+
+/// The options beside those of the network.
+pub const OPTIONS: &[Opt] = &[names::NAME];
 
 /// Connections that may wait to be accepted, per port.
 const BACKLOG: usize = 1024;

@@ -30,6 +30,11 @@ pub(crate) const TEMPORARY: Opt = Opt::flag(
     "with SLAAC, connect from addresses that change daily (RFC 8981)",
 );
 
+pub(crate) const NO_DAD: Opt = Opt::flag(
+    "ipv6-no-dad",
+    "use IPv6 addresses at once, without asking whether others have them",
+);
+
 /// As many as [`Ipv6Config::addresses`] holds.
 const MAX_ADDRESSES: usize = 4;
 
@@ -119,6 +124,8 @@ pub struct Ipv6 {
     pub secret: Option<Secret>,
     /// From `--ipv6-temporary`.
     pub temporary: bool,
+    /// From `--ipv6-no-dad`.
+    pub no_dad: bool,
 }
 
 impl Ipv6 {
@@ -128,6 +135,7 @@ impl Ipv6 {
             gateway: matches.value(&GATEWAY)?,
             secret: matches.value(&SECRET)?,
             temporary: matches.flag(&TEMPORARY),
+            no_dad: matches.flag(&NO_DAD),
         };
         if ipv6.addresses().count() > MAX_ADDRESSES {
             return Err(
@@ -180,6 +188,11 @@ impl Ipv6 {
             slaac: self.has(Ipv6Source::Slaac) || self.has(Ipv6Source::Eui64),
             identifiers,
             temporary: self.temporary,
+            dad_transmits: if self.no_dad {
+                0
+            } else {
+                Ipv6Config::LINK_LOCAL.dad_transmits
+            },
             ..Ipv6Config::LINK_LOCAL
         });
     }

@@ -120,6 +120,7 @@ impl Network {
         ipv6::GATEWAY,
         ipv6::SECRET,
         ipv6::TEMPORARY,
+        ipv6::NO_DAD,
         Self::NAMESERVER,
         HOSTNAME,
         LOG,

@@ -4,6 +4,11 @@
 #![no_main]
 #![forbid(unsafe_code)]
 
+extern crate alloc;
+
+use alloc::vec::Vec;
+
+use pollwire_apps::services::names::{self, Named};
 use pollwire_apps::services::{self, PROGRAM, tls};
 use pollwire_args::{Network, Stop};
 use pollwire_boot::{boot, refuse};
@@ -21,8 +26,8 @@ const CERTIFICATE: &[u8] = include_bytes!(env!("POLLWIRE_TLS_CERT"));
 const KEY: &[u8] = include_bytes!(env!("POLLWIRE_TLS_KEY"));
 
 fn main(guest: Guest) -> ExitCode {
-    let network = match network(&guest) {
-        Ok(network) => network,
+    let (network, names) = match arguments(&guest) {
+        Ok(arguments) => arguments,
         Err(stop) => return refuse(&stop),
     };
     let (stack, device) = match boot(&guest, &MEMORY, &network) {
@@ -42,14 +47,18 @@ fn main(guest: Guest) -> ExitCode {
     log::info!("serving on {network}");
     let Err(error) = runtime.block_on(async |net| {
         tls::start(net, &config)?;
+        names::start(net, names)?;
         services::run(net, || guest.wall_clock()).await
     });
     log::error!("{error}");
     ExitCode::FAILURE
 }
 
-fn network(guest: &Guest) -> Result<Network, Stop> {
+fn arguments(guest: &Guest) -> Result<(Network, Vec<Named>), Stop> {
     let matches = PROGRAM.parse(guest.args())?;
     matches.at_most(0)?;
-    Network::from_matches(&matches)
+    Ok((
+        Network::from_matches(&matches)?,
+        names::from_matches(&matches)?,
+    ))
 }
