@@ -230,6 +230,7 @@ impl Machine {
             name: self.plan.name(target).into(),
             record: family.record(),
             at: now,
+            addresses: result.map(<[IpAddr]>::to_vec).unwrap_or_default(),
             result: result.map(<[IpAddr]>::len),
         });
         match result {
@@ -275,6 +276,7 @@ impl Machine {
             name: awaited.name.to_string(),
             record: RecordType::HTTPS,
             at: now,
+            addresses: Vec::new(),
             result: result.map(|services| services.list.len()),
         });
         if let Ok(services) = result {

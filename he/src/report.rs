@@ -3,7 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use pollwire_core::{Error, Instant};
@@ -36,6 +36,8 @@ pub struct Lookup {
     pub record: RecordType,
     /// When the answer came.
     pub at: Instant,
+    /// The addresses in it, of A and AAAA records.
+    pub addresses: Vec<IpAddr>,
     /// How many addresses or services it held.
     pub result: Result<usize, DnsError>,
 }

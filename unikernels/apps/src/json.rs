@@ -4,6 +4,8 @@ use alloc::format;
 use alloc::string::String;
 use core::fmt::{self, Write as _};
 
+use pollwire_core::Net;
+
 /// An object or array under construction.
 #[derive(Debug)]
 pub(crate) struct Json {
@@ -66,6 +68,31 @@ impl Json {
         self.text.push(self.close);
         self.text
     }
+}
+
+/// An array of strings.
+pub(crate) fn list(items: impl IntoIterator<Item = impl fmt::Display>) -> String {
+    let items = items.into_iter().map(|item| quoted(&format!("{item}")));
+    items.fold(Json::array(), Json::item).finish()
+}
+
+/// What DHCP gave, or `null`.
+pub(crate) fn lease(net: Net<'_>) -> String {
+    let now = net.now();
+    net.with_stack(|stack| {
+        let Some(lease) = stack.dhcp_lease() else {
+            return "null".into();
+        };
+        let left = lease.expires_at.since(now).as_secs();
+        Json::object()
+            .text("address", lease.address)
+            .text("server", lease.server)
+            .raw("routers", list(&lease.routers))
+            .raw("dns", list(&lease.dns_servers))
+            .text("domain", &lease.domain)
+            .raw("seconds_left", left)
+            .finish()
+    })
 }
 
 /// `text` as a JSON string (RFC 8259, 7).

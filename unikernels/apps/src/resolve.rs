@@ -17,7 +17,7 @@ use pollwire_dns::{
 use pollwire_tls::{Roots, WallClock};
 
 use crate::Finished;
-use crate::json::{Json, quoted};
+use crate::json::{self, Json, quoted};
 
 const HOST: Opt = Opt::value("host", "NAME", "what to look up");
 const TYPE: Opt = Opt::value(
@@ -177,7 +177,7 @@ pub async fn run(net: Net<'_>, question: Question, clock: WallClock) -> Finished
     let answers = join_all(lookups).await;
     let elapsed = net.now().since(start);
     let text = if question.json {
-        as_json(&question, &answers, elapsed)
+        as_json(net, &question, &answers, elapsed)
     } else {
         as_text(&question, &answers, elapsed)
     };
@@ -294,7 +294,12 @@ fn record_json(record: &Record, ttl: u64) -> String {
         .finish()
 }
 
-fn as_json(question: &Question, answers: &[Result<Answer, DnsError>], elapsed: Duration) -> String {
+fn as_json(
+    net: Net<'_>,
+    question: &Question,
+    answers: &[Result<Answer, DnsError>],
+    elapsed: Duration,
+) -> String {
     let mut lookups = Json::array();
     for (record_type, answer) in question.types.iter().zip(answers) {
         let lookup = Json::object().text("type", record_type);
@@ -325,6 +330,6 @@ fn as_json(question: &Question, answers: &[Result<Answer, DnsError>], elapsed: D
         .text("host", &question.host)
         .raw("elapsed_us", elapsed.as_micros())
         .raw("lookups", lookups.finish())
+        .raw("lease", json::lease(net))
         .finish()
-        .to_string()
 }

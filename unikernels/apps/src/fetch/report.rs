@@ -9,7 +9,7 @@ use pollwire_he::{Outcome, Report, Via};
 use pollwire_tls::{ConnectionInfo, Fingerprint};
 
 use super::{Failure, Progress, Request, hex};
-use crate::json::Json;
+use crate::json::{self, Json};
 
 /// Milliseconds, to the microsecond.
 fn millis(span: Duration) -> String {
@@ -94,6 +94,7 @@ fn race_json(report: &Report) -> (String, String) {
             .text("type", lookup.record)
             .raw("at_us", since(lookup.at))
             .raw("found", lookup.result.unwrap_or(0))
+            .raw("addresses", json::list(&lookup.addresses))
             .maybe("error", lookup.result.err())
             .finish()
     });
@@ -136,22 +137,6 @@ fn tls_json(info: &ConnectionInfo) -> String {
         .finish()
 }
 
-/// What DHCP gave, or `null`.
-fn lease_json(net: Net<'_>) -> String {
-    net.with_stack(|stack| {
-        let Some(lease) = stack.dhcp_lease() else {
-            return "null".into();
-        };
-        let quoted = |address| crate::json::quoted(&format!("{address}"));
-        let servers = lease.dns_servers.iter().map(quoted);
-        Json::object()
-            .text("address", lease.address)
-            .text("server", lease.server)
-            .raw("dns", servers.fold(Json::array(), Json::item).finish())
-            .finish()
-    })
-}
-
 pub(super) fn json(
     net: Net<'_>,
     request: &Request,
@@ -186,7 +171,7 @@ pub(super) fn json(
         .map_or_else(|| "null".into(), tls_json);
     object
         .raw("tls", tls)
-        .raw("lease", lease_json(net))
+        .raw("lease", json::lease(net))
         .raw("times", times.finish())
         .finish()
 }
