@@ -70,7 +70,7 @@ static _Thread_local struct testbed *devices[MOST_DEVICES];
 static _Thread_local unsigned int device_count;
 static _Thread_local uint64_t clock_now;
 static _Thread_local int irqs_off;
-static _Thread_local void (*halt_hook)(void *);
+static _Thread_local uint64_t (*halt_hook)(void *);
 static _Thread_local void *halt_argument;
 
 static struct testbed *to_bed(struct uk_netdev *netdev)
@@ -142,7 +142,7 @@ void testbed_clock_set(uint64_t now)
 	clock_now = now;
 }
 
-void testbed_on_halt(void (*hook)(void *), void *argument)
+void testbed_on_halt(uint64_t (*hook)(void *), void *argument)
 {
 	halt_hook = hook;
 	halt_argument = argument;
@@ -189,10 +189,13 @@ void ukplat_lcpu_halt_irq_until(__nsec until)
 	for (i = 0; i < device_count; i++)
 		devices[i]->stats.halts++;
 	irqs_off = 0;
-	if (halt_hook)
-		halt_hook(halt_argument);
-	if (!interrupt() && clock_now < until)
-		clock_now = until;
+	for (;;) {
+		uint64_t next = halt_hook ? halt_hook(halt_argument) : until;
+
+		if (interrupt() || clock_now >= until)
+			break;
+		clock_now = MIN(until, next > clock_now ? next : clock_now + 1);
+	}
 	irqs_off = 1;
 }
 

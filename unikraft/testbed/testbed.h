@@ -104,7 +104,8 @@ void testbed_stats_get(const struct testbed *bed, struct testbed_stats *stats);
 /* This thread's clock, in nanoseconds. */
 void testbed_clock_set(uint64_t now);
 
-/* Called in each halt, interrupts let in, to make something happen. */
-void testbed_on_halt(void (*hook)(void *), void *argument);
+/* Called in each halt, interrupts let in, to make something happen: at once, and
+ * again at the time that it returns, unless the halt has ended by then. */
+void testbed_on_halt(uint64_t (*hook)(void *), void *argument);
 
 #endif

@@ -111,18 +111,17 @@ pub struct BedStats {
     pub tx_queued: u32,
 }
 
-type Hook = Box<dyn FnMut()>;
+type Hook = Box<dyn FnMut() -> Option<Instant>>;
 
 thread_local! {
     static HOOK: RefCell<Option<Hook>> = const { RefCell::new(None) };
 }
 
-extern "C" fn run_hook(_argument: *mut c_void) {
+extern "C" fn run_hook(_argument: *mut c_void) -> u64 {
     HOOK.with_borrow_mut(|hook| {
-        if let Some(hook) = hook {
-            hook();
-        }
-    });
+        let next = hook.as_mut().and_then(|hook| hook());
+        next.map_or(u64::MAX, Instant::as_nanos)
+    })
 }
 
 /// The one network device of this thread's machine.
@@ -241,8 +240,9 @@ impl Testbed {
         Instant::from_nanos(unsafe { ffi::ukplat_monotonic_clock() })
     }
 
-    /// Runs `hook` in each halt, for something to happen meanwhile.
-    pub fn on_halt(&self, hook: impl FnMut() + 'static) {
+    /// Runs `hook` in each halt, for something to happen meanwhile; it returns
+    /// when to run it again, should the halt last until then.
+    pub fn on_halt(&self, hook: impl FnMut() -> Option<Instant> + 'static) {
         HOOK.set(Some(Box::new(hook)));
         // SAFETY: the function takes no argument and outlives everything.
         unsafe { ffi::testbed_on_halt(Some(run_hook), ptr::null_mut()) };

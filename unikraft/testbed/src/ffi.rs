@@ -74,6 +74,9 @@ unsafe extern "C" {
     pub(crate) fn testbed_last_pieces(bed: *const RawBed) -> u32;
     pub(crate) fn testbed_stats_get(bed: *const RawBed, stats: *mut RawStats);
     pub(crate) fn testbed_clock_set(now: u64);
-    pub(crate) fn testbed_on_halt(hook: Option<extern "C" fn(*mut c_void)>, argument: *mut c_void);
+    pub(crate) fn testbed_on_halt(
+        hook: Option<extern "C" fn(*mut c_void) -> u64>,
+        argument: *mut c_void,
+    );
     pub(crate) fn ukplat_monotonic_clock() -> u64;
 }

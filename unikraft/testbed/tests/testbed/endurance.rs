@@ -22,6 +22,7 @@ fn every_frame_is_home_after_an_hour_of_traffic() {
             ..Impairments::NONE
         },
         same_host: true,
+        ipv6: false,
         seed: 3600,
     };
     let mut world = World::new::<256>(&BedConfig::QEMU, wiring);

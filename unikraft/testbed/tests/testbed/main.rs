@@ -3,6 +3,7 @@
 
 mod device;
 mod endurance;
+mod runtime;
 mod scarce;
 mod table;
 #[cfg(target_os = "linux")]

@@ -108,6 +108,7 @@ fn streams_go_on_when_the_application_reads_at_last() {
                 ..Impairments::NONE
             },
             same_host: seed % 2 == 0,
+            ipv6: seed % 5 == 4,
             seed,
         };
         println!("seed {seed}");

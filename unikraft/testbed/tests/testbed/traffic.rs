@@ -175,10 +175,28 @@ fn an_echo_comes_back_intact_through_a_hostile_network() {
         let wiring = Wiring {
             impairments,
             same_host: seed % 2 == 0,
+            ipv6: seed % 5 == 4,
             seed,
         };
         let mut world = World::new::<256>(&bed, wiring);
         echo(&mut world, 300_000);
+        world.finish();
+    }
+}
+
+/// The device completes checksums of both versions, and segments only one.
+#[test]
+fn an_echo_comes_back_intact_over_ipv6() {
+    for offer in OFFERS {
+        let wiring = Wiring {
+            ipv6: true,
+            ..Wiring::PLAIN
+        };
+        let mut world = World::new::<512>(&with(Traps::ALL, offer), wiring);
+        echo(&mut world, 500_000);
+        let crossed = world.bridge.stats();
+        assert_eq!((crossed.segmented, crossed.longest), (0, 1514));
+        assert_eq!(crossed.partial > 300, offer.0, "{}", crossed.partial);
         world.finish();
     }
 }

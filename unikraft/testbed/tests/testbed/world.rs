@@ -21,7 +21,7 @@ pub(crate) struct Host<D> {
 }
 
 impl<D: NetDevice> Host<D> {
-    fn new(stack: Stack, device: D) -> Self {
+    pub(crate) fn new(stack: Stack, device: D) -> Self {
         Self {
             stack,
             device,
@@ -30,13 +30,13 @@ impl<D: NetDevice> Host<D> {
         }
     }
 
-    fn receive(&mut self, now: Instant) {
+    pub(crate) fn receive(&mut self, now: Instant) {
         self.device.rx_burst(self.stack.pool(), &mut self.rx);
         self.stack.input(now, &mut self.rx);
         self.stack.expire(now);
     }
 
-    fn transmit(&mut self, now: Instant) {
+    pub(crate) fn transmit(&mut self, now: Instant) {
         loop {
             let more = self.stack.output(now, &mut self.tx);
             if self.device.tx_burst(&mut self.tx) == 0 || !more {
@@ -52,6 +52,8 @@ pub(crate) struct Wiring {
     pub(crate) impairments: Impairments,
     /// The peer is on the same host: its checksums are left incomplete.
     pub(crate) same_host: bool,
+    /// Connections are over IPv6.
+    pub(crate) ipv6: bool,
     pub(crate) seed: u64,
 }
 
@@ -59,6 +61,7 @@ impl Wiring {
     pub(crate) const PLAIN: Self = Self {
         impairments: Impairments::NONE,
         same_host: true,
+        ipv6: false,
         seed: 1,
     };
 }
@@ -70,16 +73,24 @@ pub(crate) struct World {
     pub(crate) bed: Testbed,
     pub(crate) bridge: Bridge<MemoryDevice>,
     wire: Wire,
+    wiring: Wiring,
     pub(crate) now: Instant,
     /// The machine may copy: small parts of streams that came in disorder.
     pub(crate) may_copy: bool,
 }
 
-fn config(last: u8, seed: u64) -> Config {
+pub(crate) fn config(last: u8, wiring: Wiring) -> Config {
     let mut entropy = [last; 32];
-    entropy[..8].copy_from_slice(&seed.to_le_bytes());
+    entropy[..8].copy_from_slice(&wiring.seed.to_le_bytes());
     let address = format!("10.0.0.{last}/24").parse().expect("an address");
-    Config::new(address, entropy)
+    let mut config = Config::new(address, entropy);
+    if wiring.ipv6 {
+        config = config.with_ipv6(format!("fd00::{last}/64").parse().expect("an address"));
+        if let Some(v6) = &mut config.ipv6 {
+            v6.dad_transmits = 0;
+        }
+    }
+    config
 }
 
 /// Memory as a program's `static` is: all zero, for good.
@@ -96,10 +107,10 @@ impl World {
         let testbed = Testbed::attach(bed);
         let open = |pool: &_| testbed.open(pool);
         let (stack, device) =
-            Stack::boot(leak::<FRAMES>(), &config(1, wiring.seed), open).expect("boots");
+            Stack::boot(leak::<FRAMES>(), &config(1, wiring), open).expect("boots");
         let mut caps = Caps::plain([2, 0, 0, 0, 0, 2], 1500);
         caps.tx_checksum = wiring.same_host;
-        let peer_stack = Stack::on_heap::<1024, 64, 2048>(&config(2, wiring.seed), caps);
+        let peer_stack = Stack::on_heap::<1024, 64, 2048>(&config(2, wiring), caps);
         let mut near_caps = Caps::plain(bed.mac, 1500);
         near_caps.tx_checksum = wiring.same_host;
         let (mut near, mut far) = memory::pair(near_caps, caps);
@@ -114,6 +125,7 @@ impl World {
             bed: testbed,
             bridge: Bridge::new(testbed, near),
             wire,
+            wiring,
             now: Instant::from_secs(1),
             may_copy: false,
         }
@@ -166,13 +178,17 @@ impl World {
 
     /// An open connection from the peer to the machine: machine's end, peer's.
     pub(crate) fn connect(&mut self, port: u16) -> (FlowId, FlowId) {
-        let local = format!("0.0.0.0:{port}").parse().expect("an address");
+        let (any, machine) = match self.wiring.ipv6 {
+            false => ("0.0.0.0", "10.0.0.1"),
+            true => ("[::]", "[fd00::1]"),
+        };
+        let local = format!("{any}:{port}").parse().expect("an address");
         let listener = self
             .machine
             .stack
             .tcp_listen(local, ListenOptions::DEFAULT)
             .expect("free");
-        let remote = format!("10.0.0.1:{port}").parse().expect("an address");
+        let remote = format!("{machine}:{port}").parse().expect("an address");
         let client = self
             .peer
             .stack
