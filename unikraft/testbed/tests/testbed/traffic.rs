@@ -179,6 +179,7 @@ fn an_echo_comes_back_intact_through_a_hostile_network() {
             seed,
         };
         let mut world = World::new::<256>(&bed, wiring);
+        world.may_copy = true;
         echo(&mut world, 300_000);
         world.finish();
     }

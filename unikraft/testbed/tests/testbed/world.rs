@@ -75,7 +75,8 @@ pub(crate) struct World {
     wire: Wire,
     wiring: Wiring,
     pub(crate) now: Instant,
-    /// The machine may copy: small parts of streams that came in disorder.
+    /// The machine may copy: small payloads, which disorder and losses make, are
+    /// joined in one frame.
     pub(crate) may_copy: bool,
 }
 
