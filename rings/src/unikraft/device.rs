@@ -114,6 +114,7 @@ impl UnikraftDevice {
             rx_lost: raw.rx_errors,
             rx_starved: raw.rx_starved,
             rx_lent: self.rx_lent.count(),
+            rx_posted: raw.rx_posted as usize,
             tx_held: self.tx_held.count(),
             tx_errors: raw.tx_errors,
             tx_reapers: raw.tx_reapers,

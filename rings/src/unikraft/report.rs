@@ -72,6 +72,8 @@ pub struct UnikraftStats {
     pub rx_starved: u64,
     /// Frames that the driver has for reception now.
     pub rx_lent: usize,
+    /// Of those, how many lie in the driver's ring; it can shrink, not grow.
+    pub rx_posted: usize,
     /// Packets handed over for transmission.
     pub tx_packets: u64,
     /// Of those, how many had their checksum left to the device.

@@ -23,6 +23,8 @@ pub struct BridgeStats {
     pub to_machine: u64,
     /// Longest frame from the machine, bytes.
     pub longest: usize,
+    /// Longest frame that the host makes of those, bytes.
+    pub longest_segment: usize,
     /// Most pieces of one frame from the machine.
     pub most_pieces: u32,
     /// Frames from the machine that were to be segmented.
@@ -110,6 +112,11 @@ impl<D: NetDevice> Bridge<D> {
         }
         self.stats.from_machine += 1;
         self.stats.longest = self.stats.longest.max(len);
+        let segment = match vnet.gso_type {
+            GSO_TCPV4 => usize::from(vnet.header_len) + usize::from(vnet.gso_size),
+            _ => len,
+        };
+        self.stats.longest_segment = self.stats.longest_segment.max(segment);
         let mut meta = TxMeta::default();
         if vnet.flags & NEEDS_CHECKSUM != 0 {
             self.stats.partial += 1;

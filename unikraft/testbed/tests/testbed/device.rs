@@ -84,6 +84,8 @@ impl Drop for Bare {
         }
         assert_eq!(self.device.stats().tx_held, 0, "pieces stay held");
         assert_eq!(self.out(), 0, "frames lost");
+        let posted = self.bed.stats().rx_posted as usize;
+        assert_eq!(self.device.stats().rx_posted, posted);
     }
 }
 

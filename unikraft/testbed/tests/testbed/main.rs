@@ -3,6 +3,7 @@
 
 mod device;
 mod endurance;
+mod random;
 mod runtime;
 mod scarce;
 mod table;

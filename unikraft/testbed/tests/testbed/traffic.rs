@@ -211,6 +211,7 @@ fn segmentation_is_left_to_the_host_where_it_offers_it() {
         let (bridge, device) = (world.bridge.stats(), world.machine.device.stats());
         assert_eq!(bridge.segmented > 0, tso4);
         assert_eq!(bridge.longest > 1514, tso4, "{} bytes", bridge.longest);
+        assert_eq!(bridge.longest_segment, 1514);
         assert_eq!(bridge.partial > 0, checksum);
         assert_eq!(bridge.most_pieces > 1, tso4);
         assert!(bridge.most_pieces <= 16);

@@ -236,6 +236,7 @@ impl World {
         let peer = self.peer.stack.pool();
         assert_eq!(peer.available(), peer.capacity(), "the peer lost frames");
         assert_eq!(stats.rx_lost, 0, "buffers lost");
+        assert_eq!(stats.rx_posted, self.bed.stats().rx_posted as usize);
         assert_eq!(self.bed.stats().complaints, 0, "the driver complains");
         let counters = self.machine.stack.counters();
         let copied = counters.get(Counter::CopiedBytes);
