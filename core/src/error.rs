@@ -67,8 +67,10 @@ pub enum Misuse {
     NoPortFree,
     /// The datagram does not fit.
     TooLong,
-    /// No more addresses, routes or groups can be kept.
+    /// No more addresses, routes, groups or interfaces can be kept.
     TableFull,
+    /// The stack has no such interface.
+    NoSuchInterface,
 }
 
 impl fmt::Display for Misuse {
@@ -83,7 +85,8 @@ impl fmt::Display for Misuse {
             Self::NoFrameFree => "all frames are in use",
             Self::NoPortFree => "all ephemeral ports are in use",
             Self::TooLong => "message too long",
-            Self::TableFull => "no more addresses, routes or groups can be kept",
+            Self::TableFull => "no more addresses, routes, groups or interfaces can be kept",
+            Self::NoSuchInterface => "no such interface",
         })
     }
 }

@@ -43,7 +43,10 @@ pub use executor::{
     Either, JoinHandle, Sleep, TimedOut, YieldNow, join, join_all, select, yield_now,
 };
 pub use flow::FlowKey;
-pub use iface::{InterfaceIds, Ipv4Cidr, Ipv6Cidr, Ipv6Config, NetEvent, ParseCidrError, VlanId};
+pub use iface::{
+    InterfaceId, InterfaceIds, Ipv4Cidr, Ipv6Cidr, Ipv6Config, MAX_INTERFACES, NetEvent,
+    ParseCidrError, VlanId,
+};
 pub use pollwire_rings::{Clock, Instant};
 pub use random::Random;
 pub use runtime::Runtime;

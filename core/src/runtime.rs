@@ -1,6 +1,7 @@
 //! The run-to-completion loop: device, stack and tasks, turn by turn.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::pin::pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
@@ -8,7 +9,7 @@ use core::time::Duration;
 use pollwire_perf::Histogram;
 use pollwire_rings::{Clock, Instant, NetDevice, RX_BURST, RxBurst, TxBurst};
 
-use crate::{Net, NetCell};
+use crate::{InterfaceId, Net, NetCell};
 
 /// How long an idle loop keeps polling before it lets the device sleep.
 const SPIN: Duration = Duration::from_micros(20);
@@ -21,7 +22,7 @@ const BACKLOG_BURSTS: u32 = 2;
 /// gives up on it, [`RETRY`] apart.
 const DRAIN_ROUNDS: u32 = 1000;
 
-/// Drives one stack over one device.
+/// Drives one stack over one device, or several.
 ///
 /// ```
 /// use pollwire_core::{Config, Error, Net, NetCell, Runtime, Stack, UdpSocket};
@@ -54,6 +55,8 @@ const DRAIN_ROUNDS: u32 = 1000;
 pub struct Runtime<'n, D, C> {
     cell: &'n NetCell<'n>,
     device: D,
+    /// Those of further interfaces.
+    others: Vec<Other<D>>,
     clock: C,
     rx: RxBurst,
     tx: TxBurst,
@@ -68,12 +71,22 @@ pub struct Runtime<'n, D, C> {
     free_frames: usize,
 }
 
+/// A device beside the first.
+struct Other<D> {
+    interface: InterfaceId,
+    device: D,
+    tx: TxBurst,
+    /// The last burst was full.
+    backlog: bool,
+}
+
 impl<'n, D: NetDevice, C: Clock> Runtime<'n, D, C> {
     /// A loop over `device` for the stack in `cell`.
     pub fn new(cell: &'n NetCell<'n>, device: D, clock: C) -> Self {
         let mut runtime = Self {
             cell,
             device,
+            others: Vec::new(),
             clock,
             rx: RxBurst::new(),
             tx: TxBurst::new(),
@@ -93,6 +106,23 @@ impl<'n, D: NetDevice, C: Clock> Runtime<'n, D, C> {
     #[must_use]
     pub fn with_spin(mut self, spin: Duration) -> Self {
         self.spin = spin;
+        self
+    }
+
+    /// Serves `device` as well, for [an interface](crate::Stack::add_interface)
+    /// that was added to the stack. Devices of different kinds go together as
+    /// `Box<dyn NetDevice>`. While idle, the loop sleeps in the first device, and
+    /// looks at the others every millisecond.
+    ///
+    /// Interfaces in VLANs need nothing of the kind: they share a device.
+    #[must_use]
+    pub fn with_device(mut self, interface: InterfaceId, device: D) -> Self {
+        self.others.push(Other {
+            interface,
+            device,
+            tx: TxBurst::new(),
+            backlog: false,
+        });
         self
     }
 
@@ -157,10 +187,11 @@ impl<'n, D: NetDevice, C: Clock> Runtime<'n, D, C> {
         if executor.has_ready() {
             return Some(now);
         }
-        let retry = (executor.wants_frame() || !self.tx.is_empty()).then(|| now + RETRY);
+        let full = self.has_unsent();
+        let retry = (executor.wants_frame() || full).then(|| now + RETRY);
         let stack = match self.cell.with_stack(|stack| stack.deadline()) {
             // Output that waits for room in the device is not due any earlier.
-            Some(due) if due <= now && !self.tx.is_empty() => None,
+            Some(due) if due <= now && full => None,
             other => other,
         };
         [executor.deadline(), stack, retry]
@@ -226,26 +257,57 @@ impl<'n, D: NetDevice, C: Clock> Runtime<'n, D, C> {
                 break;
             }
         }
+        any | self.receive_others(now)
+    }
+
+    /// The same of the other devices.
+    fn receive_others(&mut self, now: Instant) -> bool {
+        let mut any = false;
+        for other in &mut self.others {
+            for _ in 0..if other.backlog { BACKLOG_BURSTS } else { 1 } {
+                let (device, rx) = (&mut other.device, &mut self.rx);
+                let packets = self.cell.with_stack(|stack| {
+                    let packets = device.rx_burst(stack.pool(), rx);
+                    if packets > 0 {
+                        stack.input_on(other.interface, now, rx);
+                    }
+                    packets
+                });
+                any |= packets > 0;
+                other.backlog = packets >= RX_BURST;
+                if !other.backlog {
+                    break;
+                }
+            }
+        }
         any
+    }
+
+    /// Whether some device has not taken all that there was for it.
+    fn has_unsent(&self) -> bool {
+        !self.tx.is_empty() || self.others.iter().any(|other| !other.tx.is_empty())
     }
 
     /// Sends what the stack has until it has no more or the device takes no
     /// more; what it did not take stays for the next turn. Returns whether the
     /// device took anything.
     fn transmit(&mut self, now: Instant) -> bool {
-        let mut any = false;
-        loop {
-            let more = self
-                .cell
-                .with_stack(|stack| stack.output(now, &mut self.tx));
-            if self.tx.is_empty() {
-                return any;
-            }
-            any |= self.device.tx_burst(&mut self.tx) > 0;
-            if !more || !self.tx.is_empty() {
-                return any;
-            }
+        let (cell, tx) = (self.cell, &mut self.tx);
+        let mut any = flush(&mut self.device, tx, |tx| {
+            cell.with_stack(|stack| stack.output_on(InterfaceId::FIRST, now, tx))
+        });
+        for Other {
+            interface,
+            device,
+            tx,
+            ..
+        } in &mut self.others
+        {
+            any |= flush(device, tx, |tx| {
+                cell.with_stack(|stack| stack.output_on(*interface, now, tx))
+            });
         }
+        any
     }
 
     /// Nothing happened: polls on for a while, then sleeps in the device.
@@ -256,21 +318,45 @@ impl<'n, D: NetDevice, C: Clock> Runtime<'n, D, C> {
             core::hint::spin_loop();
             return;
         }
-        match self.deadline() {
-            Some(deadline) if deadline <= now => {}
-            Some(deadline) => self.device.wait(Some(deadline - now)),
-            None => self.device.wait(None),
+        let mut longest = match self.deadline() {
+            Some(deadline) if deadline <= now => return,
+            Some(deadline) => Some(deadline - now),
+            None => None,
+        };
+        if !self.others.is_empty() {
+            longest = Some(longest.map_or(RETRY, |longest| longest.min(RETRY)));
         }
+        self.device.wait(longest);
     }
 
     fn drain(&mut self) {
         for _ in 0..DRAIN_ROUNDS {
             let now = self.read_clock();
             self.transmit(now);
-            if self.tx.is_empty() {
+            if !self.has_unsent() {
                 return;
             }
             self.device.wait(Some(RETRY));
+        }
+    }
+}
+
+/// Sends what `output` gives until it gives no more or the device takes no more.
+/// Returns whether the device took anything.
+fn flush(
+    device: &mut impl NetDevice,
+    tx: &mut TxBurst,
+    mut output: impl FnMut(&mut TxBurst) -> bool,
+) -> bool {
+    let mut any = false;
+    loop {
+        let more = output(tx);
+        if tx.is_empty() {
+            return any;
+        }
+        any |= device.tx_burst(tx) > 0;
+        if !more || !tx.is_empty() {
+            return any;
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The device interface: what a back end can do, and what it says of a frame.
 
+use alloc::boxed::Box;
 use core::time::Duration;
 
 use crate::{FramePool, RxBurst, TxBurst};
@@ -141,6 +142,25 @@ pub trait NetDevice {
     /// become free, or `timeout` has passed; `None` waits without bound. May
     /// return early.
     fn wait(&mut self, timeout: Option<Duration>);
+}
+
+/// Devices of different kinds in one loop.
+impl<D: NetDevice + ?Sized> NetDevice for Box<D> {
+    fn caps(&self) -> Caps {
+        (**self).caps()
+    }
+
+    fn rx_burst(&mut self, pool: &FramePool, out: &mut RxBurst) -> usize {
+        (**self).rx_burst(pool, out)
+    }
+
+    fn tx_burst(&mut self, burst: &mut TxBurst) -> usize {
+        (**self).tx_burst(burst)
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) {
+        (**self).wait(timeout);
+    }
 }
 
 /// A made-up Ethernet address: locally administered, unicast, derived from

@@ -37,7 +37,7 @@ impl Stack {
         if UnicastV4::new(own.address()).is_none() {
             return Err(Misuse::BadDestination);
         }
-        if self.iface.claims.has(own.address()) {
+        if self.iface.claims.has(own.address()) || self.is_claimed_aside(own.address()) {
             return Err(Misuse::AddressInUse);
         }
         let now = self.now();

@@ -9,6 +9,7 @@ use core::task::Waker;
 
 use pollwire_rings::Instant;
 
+use super::InterfaceId;
 use crate::Stack;
 
 /// Most events that wait to be read; the oldest gives way.
@@ -53,12 +54,15 @@ pub(crate) enum DnsSource {
 struct Timed<T> {
     value: T,
     source: DnsSource,
+    interface: InterfaceId,
     until: Instant,
 }
 
 /// Events that wait, and what is known of DNS.
 pub(crate) struct Events {
-    queue: VecDeque<NetEvent>,
+    /// The interface that events are about from now on.
+    pub(crate) interface: InterfaceId,
+    queue: VecDeque<(InterfaceId, NetEvent)>,
     waker: Option<Waker>,
     servers: Vec<Timed<IpAddr>>,
     domains: Vec<Timed<String>>,
@@ -71,15 +75,21 @@ impl Events {
     /// No events yet; `servers` are there from the start and for ever.
     pub(crate) fn with_servers(servers: &[IpAddr]) -> Self {
         let mut events = Self::new();
-        for &server in servers {
-            let (source, until) = (DnsSource::Config, Instant::FAR_FUTURE);
-            put(&mut events.servers, Instant::ZERO, source, server, until);
-        }
+        events.add_servers(servers);
         events
+    }
+
+    /// `servers` are there for ever.
+    pub(crate) fn add_servers(&mut self, servers: &[IpAddr]) {
+        for &server in servers {
+            let (source, until) = ((DnsSource::Config, self.interface), Instant::FAR_FUTURE);
+            put(&mut self.servers, Instant::ZERO, source, server, until);
+        }
     }
 
     pub(crate) const fn new() -> Self {
         Self {
+            interface: InterfaceId::FIRST,
             queue: VecDeque::new(),
             waker: None,
             servers: Vec::new(),
@@ -91,6 +101,7 @@ impl Events {
 
     /// Adds an event and wakes who waits for one.
     pub(crate) fn push(&mut self, event: NetEvent) {
+        let event = (self.interface, event);
         if self.queue.back() == Some(&event) {
             return;
         }
@@ -121,7 +132,8 @@ impl Events {
         server: IpAddr,
         until: Instant,
     ) {
-        if put(&mut self.servers, now, source, server, until) {
+        let told = (source, self.interface);
+        if put(&mut self.servers, now, told, server, until) {
             self.dns_changed();
         }
     }
@@ -134,31 +146,36 @@ impl Events {
         domain: String,
         until: Instant,
     ) {
-        if put(&mut self.domains, now, source, domain, until) {
+        let told = (source, self.interface);
+        if put(&mut self.domains, now, told, domain, until) {
             self.dns_changed();
         }
     }
 
-    /// What `source` tells is this and nothing else, valid until it tells
-    /// otherwise.
+    /// What `source` tells on this interface is this and nothing else, valid until
+    /// it tells otherwise.
     pub(crate) fn set_dns<'a>(
         &mut self,
         source: DnsSource,
         servers: impl Iterator<Item = IpAddr>,
         domains: impl Iterator<Item = &'a str>,
     ) {
-        let changed = set(&mut self.servers, source, servers);
+        let told = (source, self.interface);
+        let changed = set(&mut self.servers, told, servers);
         let domains = domains.map(String::from);
-        if set(&mut self.domains, source, domains) | changed {
+        if set(&mut self.domains, told, domains) | changed {
             self.dns_changed();
         }
     }
 
-    /// Forgets all that `source` told.
+    /// Forgets all that `source` told on this interface.
     pub(crate) fn forget_dns(&mut self, source: DnsSource) {
         let before = self.servers.len() + self.domains.len();
-        self.servers.retain(|known| known.source != source);
-        self.domains.retain(|known| known.source != source);
+        let told = (source, self.interface);
+        self.servers
+            .retain(|known| (known.source, known.interface) != told);
+        self.domains
+            .retain(|known| (known.source, known.interface) != told);
         if self.servers.len() + self.domains.len() != before {
             self.dns_changed();
         }
@@ -186,13 +203,13 @@ impl Events {
 fn put<T: PartialEq>(
     list: &mut Vec<Timed<T>>,
     now: Instant,
-    source: DnsSource,
+    (source, interface): (DnsSource, InterfaceId),
     value: T,
     until: Instant,
 ) -> bool {
-    let known = list
-        .iter()
-        .position(|known| known.value == value && known.source == source);
+    let known = list.iter().position(|known| {
+        known.value == value && known.source == source && known.interface == interface
+    });
     match known {
         Some(index) if until <= now => {
             list.remove(index);
@@ -209,6 +226,7 @@ fn put<T: PartialEq>(
             Timed {
                 value,
                 source,
+                interface,
                 until,
             },
         ),
@@ -228,16 +246,17 @@ fn insert<T>(list: &mut Vec<Timed<T>>, new: Timed<T>) -> bool {
     true
 }
 
-/// Replaces the values of `source`. Returns whether the list changed.
+/// Replaces the values that `source` told on an interface. Returns whether the list changed.
 fn set<T: PartialEq + Clone>(
     list: &mut Vec<Timed<T>>,
-    source: DnsSource,
+    (source, interface): (DnsSource, InterfaceId),
     values: impl Iterator<Item = T>,
 ) -> bool {
     let before = list.clone();
-    list.retain(|known| known.source != source);
+    list.retain(|known| (known.source, known.interface) != (source, interface));
     for value in values.take(MAX_DNS) {
-        put(list, Instant::ZERO, source, value, Instant::FAR_FUTURE);
+        let told = (source, interface);
+        put(list, Instant::ZERO, told, value, Instant::FAR_FUTURE);
     }
     *list != before
 }
@@ -255,6 +274,11 @@ impl Stack {
     /// The oldest change of the network's configuration that was not read yet.
     /// At most 64 wait; of more, the oldest are forgotten.
     pub fn next_event(&mut self) -> Option<NetEvent> {
+        self.next_event_of().map(|(_, event)| event)
+    }
+
+    /// The same, and the interface that it is about.
+    pub fn next_event_of(&mut self) -> Option<(InterfaceId, NetEvent)> {
         self.events.queue.pop_front()
     }
 
@@ -329,7 +353,7 @@ mod tests {
         events.dns_server(at(1), DnsSource::Router, server(1), at(10));
         events.dns_server(at(1), DnsSource::Router, server(2), at(20));
         events.dns_server(at(2), DnsSource::Router, server(1), at(15));
-        assert_eq!(events.queue, [NetEvent::DnsChanged]);
+        assert_eq!(events.queue, [(InterfaceId::FIRST, NetEvent::DnsChanged)]);
         assert_eq!(events.deadline(), at(15));
         events.expire(at(15));
         let left: Vec<IpAddr> = events.servers.iter().map(|known| known.value).collect();
@@ -386,7 +410,7 @@ mod tests {
         assert_eq!(events.queue.len(), MAX_EVENTS);
         assert_eq!(
             events.queue.back(),
-            Some(&NetEvent::AddressUp(server(255))),
+            Some(&(InterfaceId::FIRST, NetEvent::AddressUp(server(255)))),
             "the newest are kept"
         );
     }

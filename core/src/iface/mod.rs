@@ -6,6 +6,7 @@ mod cidr;
 mod cidr6;
 mod claim;
 mod events;
+mod id;
 mod igmp;
 mod neighbor;
 mod pending;
@@ -23,6 +24,7 @@ use pollwire_rings::{Caps, Instant};
 pub use cidr::{Ipv4Cidr, ParseCidrError};
 pub use cidr6::Ipv6Cidr;
 pub use events::NetEvent;
+pub use id::{InterfaceId, MAX_INTERFACES};
 pub use v6::{InterfaceIds, Ipv6Config};
 pub use vlan::VlanId;
 
@@ -47,6 +49,12 @@ pub(crate) const MAX_ADDRESSES: usize = 8;
 
 /// One Ethernet interface: addresses, routes, neighbours.
 pub(crate) struct Interface {
+    pub(crate) id: InterfaceId,
+    /// The interface that came with the device: this one, or the one that it
+    /// shares the device with, by VLANs.
+    pub(crate) device: InterfaceId,
+    /// It is not the only one of its stack.
+    pub(crate) has_siblings: bool,
     caps: Caps,
     /// What the device carries; the capabilities may say less.
     device_mtu: u16,
@@ -88,6 +96,9 @@ impl Interface {
             }
         }
         Self {
+            id: InterfaceId::FIRST,
+            device: InterfaceId::FIRST,
+            has_siblings: false,
             device_mtu: caps.mtu,
             caps,
             vlan: config.vlan,
@@ -100,6 +111,50 @@ impl Interface {
             groups: Groups::new(),
             v6: Ipv6::new(config, MacAddr(caps.mac), caps.mtu, random),
         }
+    }
+
+    /// Makes it the interface `id` over `device`: before it is used.
+    pub(crate) fn number(&mut self, id: InterfaceId, device: InterfaceId) {
+        (self.id, self.device) = (id, device);
+        self.neighbors.number(id);
+    }
+
+    /// What the device can do for an interface without a VLAN.
+    pub(crate) fn device_caps(&self) -> Caps {
+        let tag = match self.vlan {
+            Some(_) if !self.caps.tag_beside_mtu => vlan::TAG as u16,
+            _ => 0,
+        };
+        let mut caps = self.caps;
+        caps.mtu = self.device_mtu.saturating_add(tag);
+        caps
+    }
+
+    /// Whether `address` is this interface's, or to be.
+    pub(crate) fn claims(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => self.claims.has(address),
+            IpAddr::V6(address) => self.v6.claims(address),
+        }
+    }
+
+    /// How well the way to `destination` through this interface is known: the
+    /// bits of the longest prefix that it lies under; 0 for all hosts and for
+    /// groups, `None` where no way leads.
+    pub(crate) fn reach(&self, destination: IpAddr) -> Option<u8> {
+        if destination.is_multicast() {
+            return Some(0);
+        }
+        let destination = match destination {
+            IpAddr::V4(destination) => destination,
+            IpAddr::V6(destination) => return self.v6.hops.reach(destination),
+        };
+        if destination.is_broadcast() {
+            return Some(0);
+        }
+        let own = self.subnet_of(destination).map(Ipv4Cidr::prefix);
+        let route = self.routes.lookup(destination);
+        own.max(route.map(|route| route.to.prefix()))
     }
 
     /// What the device can do.
@@ -139,7 +194,8 @@ impl Interface {
     }
 
     fn check_exchange(&mut self, src: Ipv4Addr, dst: Ipv4Addr) -> bool {
-        if self.vlan.is_some() {
+        // Neither tags nor the addresses of other interfaces are looked at here.
+        if self.vlan.is_some() || self.has_siblings {
             return false;
         }
         let mut ours = false;

@@ -18,6 +18,7 @@ use core::time::Duration;
 use arrayvec::ArrayVec;
 use pollwire_rings::Instant;
 
+use super::{InterfaceId, MAX_INTERFACES};
 use crate::wire::MacAddr;
 
 /// Most neighbours known or asked for at once.
@@ -34,6 +35,10 @@ pub(crate) const REACHABLE: Duration = Duration::from_secs(30);
 /// How long a verified Ethernet address withstands claims of another one, so
 /// that two claimants cannot make it change with every packet.
 const LOCK: Duration = Duration::from_secs(1);
+
+/// From one generation to the next: those of different interfaces differ in what
+/// is left when they are divided by it.
+const STEP: u32 = MAX_INTERFACES as u32;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -322,7 +327,13 @@ impl Neighbors {
 
     /// Has everybody who holds an Ethernet address ask again.
     pub(crate) fn bump(&mut self) {
-        self.generation = self.generation.wrapping_add(1).max(1);
+        let next = self.generation.wrapping_add(STEP);
+        self.generation = if next == 0 { STEP } else { next };
+    }
+
+    /// Makes generations those of interface `id`, which no other one has.
+    pub(super) fn number(&mut self, id: InterfaceId) {
+        self.generation = id.zone();
     }
 
     fn remove(&mut self, index: usize) {

@@ -72,16 +72,19 @@ impl Stack {
         let Some((vlan, frame)) = untag(frame) else {
             return Err(DropReason::EthernetTooShort);
         };
-        match (VlanId::new(vlan), self.iface.vlan) {
-            (Some(vlan), Some(own)) if vlan == own => {}
+        let Some(id) = VlanId::new(vlan) else {
             // IEEE 802.1Q, 9.6: "The null VID. Indicates that the tag header
             // contains only priority information; no VLAN identifier is present
             // in the frame."
-            (None, None) if vlan == 0 => {}
-            (None, Some(_)) if vlan == 0 => return Err(DropReason::VlanMissing),
-            _ => return Err(DropReason::VlanNotOurs),
-        }
-        let taken = self.on_untagged(now, frame, meta);
+            return match self.iface.vlan {
+                None if vlan == 0 => self.on_untagged(now, frame, meta),
+                Some(_) if vlan == 0 => Err(DropReason::VlanMissing),
+                _ => Err(DropReason::VlanNotOurs),
+            };
+        };
+        let member = self.vlan_on(self.iface.device, id);
+        let member = member.ok_or(DropReason::VlanNotOurs)?;
+        let taken = self.on(member, |stack| stack.on_untagged(now, frame, meta));
         // No short way, which knows no tags, leads to the flow of this packet.
         self.tcp.forget_last();
         taken

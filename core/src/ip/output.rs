@@ -41,6 +41,11 @@ impl Stack {
         payload: Option<FrameRef>,
         meta: TxMeta,
     ) -> Result<(), DropReason> {
+        if let Some(own) = self.elsewhere(src) {
+            return self.on(own, |stack| {
+                stack.ip_send(now, src, dst, fields, frame, payload, meta)
+            });
+        }
         let packet = Pending {
             frame,
             payload,
@@ -190,6 +195,11 @@ impl Stack {
         len: usize,
         chain: impl Iterator<Item = FrameRef>,
     ) -> Result<(), DropReason> {
+        if let Some(own) = self.elsewhere(src) {
+            return self.on(own, |stack| {
+                stack.ip_send_chain(now, src, dst, fields, len, chain)
+            });
+        }
         self.chores_changed();
         let sent = match (src, dst) {
             (IpAddr::V4(src), IpAddr::V4(dst)) => {
@@ -209,15 +219,15 @@ impl Stack {
 
     /// The Ethernet header for packets to `dst`, valid as long as the
     /// interface's generation is the one returned with it; `None` while the
-    /// neighbour is not resolved, and on an interface in a VLAN: whoever keeps
-    /// headers keeps plain ones.
+    /// neighbour is not resolved, on an interface in a VLAN (whoever keeps headers
+    /// keeps plain ones), and for another interface than the one at hand.
     pub(crate) fn link_template(
         &mut self,
         now: Instant,
         src: IpAddr,
         dst: IpAddr,
     ) -> Option<([u8; ETHERNET_HEADER], u32)> {
-        if self.vlan().is_some() {
+        if self.vlan().is_some() || self.elsewhere(src).is_some() {
             return None;
         }
         self.link_header(now, src, dst)

@@ -12,6 +12,7 @@ use core::time::Duration;
 
 use pollwire_rings::Instant;
 
+use crate::iface::Interface;
 use crate::{Counter, Stack};
 
 /// Paths remembered at once. Of more, the one that would be forgotten next is.
@@ -73,11 +74,21 @@ impl PathMtus {
 
 impl Stack {
     /// The longest IP packet, in bytes, that the path to `to` is believed to
-    /// carry: the link's MTU, unless an ICMP error within the last ten minutes
+    /// carry: the MTU of the link ([the first interface's](Self::with_interface)), unless an ICMP error within the last ten minutes
     /// told of less.
     #[must_use]
     pub fn path_mtu(&self, to: IpAddr) -> u16 {
-        let link = self.iface.mtu_for(to);
+        self.path_mtu_through(&self.iface, to)
+    }
+
+    /// The same for packets from `source`.
+    pub(crate) fn path_mtu_between(&self, source: IpAddr, to: IpAddr) -> u16 {
+        self.path_mtu_through(self.interface_of(source), to)
+    }
+
+    #[inline]
+    fn path_mtu_through(&self, iface: &Interface, to: IpAddr) -> u16 {
+        let link = iface.mtu_for(to);
         self.paths
             .get(self.now(), to)
             .map_or(link, |mtu| mtu.min(link))
@@ -98,7 +109,7 @@ impl Stack {
         self.paths.set(now, to, mtu);
         self.counters.inc(Counter::PathMtuLowered);
         // Headers made for this path are for longer packets.
-        self.iface.invalidate();
+        self.invalidate_all();
         true
     }
 }

@@ -212,3 +212,80 @@ fn a_full_device_delays_packets_and_loses_none() {
     drop(socket);
     world.check_empty();
 }
+
+#[test]
+fn one_loop_serves_several_devices() {
+    use crate::{TcpFlow, TcpListener};
+    use alloc::boxed::Box;
+    use pollwire_rings::memory::pair;
+
+    async fn echo(net: crate::Net<'_>, own: core::net::SocketAddr) {
+        let listener = TcpListener::bind(net, own).expect("free");
+        let (flow, _) = listener.accept().await.expect("a connection");
+        while let Ok(Some(frame)) = flow.recv().await {
+            flow.send(frame).await.expect("open");
+        }
+    }
+
+    let caps = |last| Caps::plain([2, 0, 0, 0, 0, last], 1500);
+    let config = |own: &str| Config::new(own.parse().expect("a CIDR"), [9; 32]);
+    let stack = |own, caps| Stack::on_heap::<256, 16, 2048>(&config(own), caps);
+    let ((first, one), (second, other)) = (pair(caps(1), caps(2)), pair(caps(3), caps(4)));
+    let (clock, wires) = (first.wire(), [first.wire(), second.wire()]);
+    let mut both = stack("10.1.0.1/24", caps(1));
+    let added = both.add_interface(&config("10.2.0.1/24"), second.caps());
+    let added = added.expect("room");
+    let (both, one_cell) = (
+        NetCell::new(both),
+        NetCell::new(stack("10.1.0.2/24", caps(2))),
+    );
+    let other_cell = NetCell::new(stack("10.2.0.2/24", caps(4)));
+    // Devices of different kinds.
+    let first: Box<dyn NetDevice> = Box::new(first);
+    let second = Box::new(Narrow {
+        inner: second,
+        room: Rc::new(Cell::new(1_000_000)),
+    });
+    let mut left = Runtime::new(&both, first, clock.clone()).with_device(added, second);
+    let mut one = Runtime::new(&one_cell, one, clock.clone());
+    let mut other = Runtime::new(&other_cell, other, clock.clone());
+    for runtime in [&one, &other] {
+        let net = runtime.net();
+        let own = net.with_stack(|stack| stack.ipv4_addresses().next());
+        let own = own.expect("an address").address();
+        net.spawn(echo(net, at(own, 7))).detach();
+    }
+    let net = left.net();
+    let mut task = net.spawn(async move {
+        for to in ["10.1.0.2:7", "10.2.0.2:7"] {
+            let flow = TcpFlow::connect(net, to.parse().expect("an address")).await;
+            let flow = flow.expect("connects");
+            for round in 0..20_u8 {
+                let mut frame = net.alloc_frame().await;
+                frame.extend_from_slice(&[round; 1000]);
+                flow.send(frame).await.expect("open");
+                let mut echoed = 0;
+                while echoed < 1000 {
+                    let frame = flow.recv().await.expect("open").expect("not the end");
+                    assert!(frame.iter().all(|&byte| byte == round));
+                    echoed += frame.len();
+                }
+            }
+        }
+        true
+    });
+    for _ in 0..100_000 {
+        let worked = [left.turn(), one.turn(), other.turn()];
+        if task.try_take() == Some(true) {
+            return;
+        }
+        if worked == [false; 3] {
+            let next = [left.deadline(), one.deadline(), other.deadline()];
+            let wires_next = wires.each_ref().map(Wire::next_event);
+            let next = next.into_iter().chain(wires_next).flatten().min();
+            let next = next.expect("something to wait for");
+            wires.iter().for_each(|wire| wire.advance(next));
+        }
+    }
+    panic!("the test does not end");
+}

@@ -37,7 +37,7 @@ impl IoError for Misuse {
             Self::AddressNotLocal | Self::NoSourceAddress | Self::NoPortFree => {
                 ErrorKind::AddrNotAvailable
             }
-            Self::BadDestination | Self::TooLong => ErrorKind::InvalidInput,
+            Self::BadDestination | Self::TooLong | Self::NoSuchInterface => ErrorKind::InvalidInput,
             Self::NoFlowFree | Self::NoFrameFree | Self::TableFull => ErrorKind::OutOfMemory,
         }
     }

@@ -301,7 +301,7 @@ impl Stack {
             return Err(DropReason::Ipv4BadSource);
         }
         // Answering would mean talking to ourselves without end.
-        if self.iface.is_local(IpAddr::V4(src)) {
+        if self.is_looped(IpAddr::V4(src)) {
             return Err(DropReason::Ipv4OwnSource);
         }
         if self.iface.is_local(IpAddr::V4(dst)) {

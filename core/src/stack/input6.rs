@@ -163,7 +163,7 @@ impl Stack {
         let v6 = &self.iface.v6;
         // Answering would mean talking to ourselves without end. Who advertises
         // an address that we try is heard, though: it is in use.
-        if v6.is_local(src) {
+        if self.is_looped(IpAddr::V6(src)) {
             return Err(DropReason::Ipv6OwnSource);
         }
         if dst.is_multicast() {

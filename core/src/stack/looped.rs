@@ -44,7 +44,7 @@ impl Looped {
 impl Stack {
     /// Whether packets to `address` stay in this host.
     pub(crate) fn is_looped(&self, address: IpAddr) -> bool {
-        address.is_loopback() || self.iface.is_local(address)
+        address.is_loopback() || self.iface.is_local(address) || self.elsewhere(address).is_some()
     }
 
     /// Takes a packet that this host sends to itself; it begins with its IP

@@ -8,6 +8,7 @@ mod control;
 mod expected;
 mod input;
 mod input6;
+mod interfaces;
 mod listen;
 mod log;
 mod looped;
@@ -23,6 +24,7 @@ use core::net::IpAddr;
 use arrayvec::ArrayVec;
 use pollwire_rings::{Caps, FrameBuf, FramePool, Instant, NetDevice, TxBurst};
 
+use interfaces::Interfaces;
 pub use log::{TcpEvent, TcpEventKind};
 use looped::Looped;
 pub use memory::{BYTES_PER_FLOW, Memory, RECORD_BYTES_PER_FLOW};
@@ -161,7 +163,9 @@ impl<E: core::error::Error> core::error::Error for BootError<E> {}
 /// ```
 pub struct Stack {
     pub(crate) pool: FramePool,
+    /// The interface at hand; see [`interfaces`].
     pub(crate) iface: Interface,
+    interfaces: Interfaces,
     pub(crate) flows: FlowTable,
     pub(crate) tcp: Tcp,
     pub(crate) udp: Udp,
@@ -227,6 +231,7 @@ impl Stack {
         let flow_key = (random.next_u64(), random.next_u64());
         Self {
             iface: Interface::new(caps, config, &mut random),
+            interfaces: Interfaces::new(),
             flows: FlowTable::new(parts.slots, flow_key),
             tcp: Tcp::new(
                 parts.flows,
@@ -376,7 +381,8 @@ impl Stack {
         let neighbours = self.iface.deadline();
         let fragments = self.reassembly.deadline();
         let dhcp = self.dhcp.as_ref().and_then(Client::deadline);
-        earlier(earlier(tcp, neighbours), earlier(fragments, dhcp))
+        let own = earlier(earlier(tcp, neighbours), earlier(fragments, dhcp));
+        earlier(own, self.due_aside())
     }
 
     /// A chore may be due earlier than was known. Whoever sets one of their
@@ -398,16 +404,22 @@ impl Stack {
         if self.tcp.records_due().is_some_and(|at| at <= now) {
             self.expire_records(now);
         }
-        if self.iface.deadline().is_some_and(|at| at <= now) {
-            self.iface_expire(now);
-        }
+        self.interface_chores(now);
+        self.chores_aside(now);
         if self.reassembly.deadline().is_some_and(|at| at <= now) {
             self.fragments_expire(now);
+        }
+        self.chores_at = self.chores_due().unwrap_or(Instant::FAR_FUTURE);
+    }
+
+    /// What is due on the interface at hand.
+    fn interface_chores(&mut self, now: Instant) {
+        if self.iface.deadline().is_some_and(|at| at <= now) {
+            self.iface_expire(now);
         }
         if self.dhcp.is_some() {
             self.dhcp_expire(now);
         }
-        self.chores_at = self.chores_due().unwrap_or(Instant::FAR_FUTURE);
     }
 
     /// Whether `address` is one of this host's.
@@ -419,6 +431,6 @@ impl Stack {
     /// none can be sent there.
     #[must_use]
     pub fn source_for(&self, destination: IpAddr) -> Option<IpAddr> {
-        self.iface.source_for(destination)
+        self.source_among(destination)
     }
 }

@@ -22,8 +22,11 @@ impl Stack {
             let Some(key) = self.tcp.key(index) else {
                 return;
             };
-            let remote = key.remote().ip();
-            if opening && self.iface.hop_for(remote) == Some(address) {
+            let (local, remote) = (key.local().ip(), key.remote().ip());
+            if opening
+                && self.elsewhere(local).is_none()
+                && self.iface.hop_for(remote) == Some(address)
+            {
                 self.end_flow(index, Some(ConnError::HostUnreachable));
             }
         }

@@ -313,7 +313,7 @@ impl Stack {
     /// The largest segment that this host takes.
     pub(super) fn mss_of(&self, key: &FlowKey) -> u16 {
         let headers = if key.is_v4() { 40 } else { 60 };
-        let mss = self.path_mtu(key.remote().ip());
+        let mss = self.path_mtu_between(key.local().ip(), key.remote().ip());
         let mss = mss.saturating_sub(headers).max(88);
         let frame = self
             .pool
@@ -416,6 +416,9 @@ impl Stack {
     #[inline(never)]
     fn flow_output(&mut self, now: Instant, index: u32, tx: &mut TxBurst) -> Stop {
         let resolved = self.has_link(now, index);
+        if !resolved && self.park_elsewhere(index) {
+            return Stop::Done;
+        }
         let (was, first) = (self.before(index), tx.packets());
         let mut unresolved: Option<Unresolved> = None;
         let Self {

@@ -50,6 +50,9 @@ impl Stack {
         remote: SocketAddr,
         options: TcpOptions,
     ) -> Result<FlowId, Misuse> {
+        if let Some(own) = self.zone_of(remote)? {
+            return self.on(own, |stack| stack.tcp_connect(remote, options));
+        }
         let remote = canonical(remote);
         let options = TcpOptions {
             local: options.local.map(canonical),

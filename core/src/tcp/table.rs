@@ -18,6 +18,7 @@ use super::tcb::{Cold, Hot, Tcb, flag, mark};
 use super::time_wait::TimeWait;
 use super::{Env, MAX_REST};
 use crate::flow::Slot;
+use crate::iface::{InterfaceId, MAX_INTERFACES};
 use crate::{Counters, FlowKey, Random};
 
 /// Later than everything.
@@ -95,6 +96,8 @@ pub(crate) struct Tcp {
     pub(crate) last_head: Head,
     /// Flows that output must look at, linked through `Hot::next_touched`.
     touched: FlowList,
+    /// The same, of interfaces that were not at hand.
+    parked: [FlowList; MAX_INTERFACES],
     /// Closed slots, linked through `Cold::listener`.
     free: u32,
     /// Slots from here on were never used.
@@ -130,6 +133,7 @@ impl Tcp {
             last: 0,
             last_head: [0; HEAD],
             touched: FlowList::default(),
+            parked: [FlowList::default(); MAX_INTERFACES],
             free: 0,
             fresh: 0,
             in_use: 0,
@@ -372,15 +376,71 @@ impl Tcp {
         self.touched.head != 0
     }
 
-    /// Takes a flow off the list wherever it stands. Rare: a flow that ends
+    /// Puts flow `index`, which output has taken off its list, on that of an
+    /// interface; until then it counts as touched.
+    pub(crate) fn park(&mut self, index: u32, interface: InterfaceId) {
+        let mut list = self.parked_on(interface);
+        core::mem::swap(&mut list, &mut self.touched);
+        self.touch(index);
+        core::mem::swap(&mut list, &mut self.touched);
+        self.set_parked(interface, list);
+    }
+
+    /// Has output look at all flows that are parked with an interface.
+    pub(crate) fn unpark(&mut self, interface: InterfaceId) {
+        let list = self.parked_on(interface);
+        if list.head == 0 {
+            return;
+        }
+        self.set_parked(interface, FlowList::default());
+        match self.touched.tail.checked_sub(1) {
+            None => self.touched.head = list.head,
+            Some(tail) => {
+                if let Some(tail) = self.hot_mut(tail) {
+                    tail.next_touched = list.head;
+                }
+            }
+        }
+        self.touched.tail = list.tail;
+    }
+
+    pub(crate) fn any_parked(&self) -> bool {
+        self.parked.iter().any(|list| list.head != 0)
+    }
+
+    fn parked_on(&self, interface: InterfaceId) -> FlowList {
+        let list = self.parked.get(interface.index());
+        list.copied().unwrap_or_default()
+    }
+
+    fn set_parked(&mut self, interface: InterfaceId, list: FlowList) {
+        if let Some(parked) = self.parked.get_mut(interface.index()) {
+            *parked = list;
+        }
+    }
+
+    /// Takes a flow off the lists wherever it stands. Rare: a flow that ends
     /// between being touched and being looked at.
     fn untouch(&mut self, index: u32) {
         if !self.hot(index).is_some_and(|hot| hot.has(flag::TOUCHED)) {
             return;
         }
-        let mut kept = FlowList::default();
-        core::mem::swap(&mut kept, &mut self.touched);
-        let mut at = kept.head;
+        self.touched = self.without(self.touched, index);
+        for place in 0..MAX_INTERFACES {
+            let Some(&list) = self.parked.get(place) else {
+                continue;
+            };
+            let list = self.without(list, index);
+            if let Some(parked) = self.parked.get_mut(place) {
+                *parked = list;
+            }
+        }
+    }
+
+    /// The list without flow `index`.
+    fn without(&mut self, list: FlowList, index: u32) -> FlowList {
+        let before = core::mem::take(&mut self.touched);
+        let mut at = list.head;
         while let Some(flow) = at.checked_sub(1) {
             let Some(hot) = self.hot_mut(flow) else {
                 break;
@@ -392,6 +452,7 @@ impl Tcp {
                 self.touch(flow);
             }
         }
+        core::mem::replace(&mut self.touched, before)
     }
 }
 

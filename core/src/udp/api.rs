@@ -14,7 +14,7 @@ use super::{Marks, Outgoing, Socket, UdpId, UdpOptions, pseudo_sum};
 use crate::flow::canonical;
 use crate::wire::udp::CHECKSUM_AT;
 use crate::wire::{IPV4_HEADER, UDP_HEADER, UdpHeader};
-use crate::{Counter, Error, Misuse, Stack};
+use crate::{Counter, Error, InterfaceId, Misuse, Stack};
 
 /// First and last of the ephemeral ports (RFC 6335, 6).
 const EPHEMERAL: (u16, u16) = (49_152, 65_535);
@@ -181,6 +181,9 @@ impl Stack {
         data: &[u8],
         remote: SocketAddr,
     ) -> Result<(), Error> {
+        if let Some(own) = self.udp_elsewhere(id, remote)? {
+            return self.on(own, |stack| stack.udp_try_send(id, data, remote));
+        }
         let remote = canonical(remote);
         let way = self.udp_way(id, data.len(), remote)?;
         if data.len() > self.udp_unfragmented(remote.ip()) {
@@ -259,6 +262,11 @@ impl Stack {
         frame: FrameRef,
         remote: SocketAddr,
     ) -> Result<(), (FrameRef, Error)> {
+        match self.udp_elsewhere(id, remote) {
+            Ok(None) => {}
+            Ok(Some(own)) => return self.on(own, |stack| stack.udp_send_any(id, frame, remote)),
+            Err(error) => return Err((frame, error)),
+        }
         let remote = canonical(remote);
         match self.udp_way(id, frame.len(), remote) {
             Ok(way) if frame.len() > self.udp_in_one_packet(remote.ip()) => {
@@ -273,6 +281,25 @@ impl Stack {
             }
             Err(error) => Err((frame, error)),
         }
+    }
+
+    /// The interface that a datagram leaves by, if that is not the one at hand.
+    pub(super) fn udp_elsewhere(
+        &mut self,
+        id: UdpId,
+        remote: SocketAddr,
+    ) -> Result<Option<InterfaceId>, Error> {
+        if self.has_one() {
+            return Ok(None);
+        }
+        let answered = self.udp.socket(id)?.source_for(canonical(remote));
+        if answered.is_none()
+            && let Some(zone) = self.zone_of(remote)?
+        {
+            return Ok(Some(zone));
+        }
+        let source = answered.or_else(|| self.source_for(canonical(remote).ip()));
+        Ok(source.and_then(|source| self.elsewhere(source)))
     }
 
     /// How a datagram goes out, if it may be sent at all.

@@ -32,7 +32,7 @@ use pollwire_offload::checksum::Sum;
 use pollwire_rings::FrameRef;
 
 use crate::wire::ipv4::PROTOCOL_UDP;
-use crate::{ConnError, Misuse};
+use crate::{ConnError, InterfaceId, Misuse};
 use expected::Ends;
 pub use marks::UdpReceived;
 use marks::{Marks, Outgoing};
@@ -111,7 +111,7 @@ struct Socket {
     /// What its datagrams' headers say.
     marks: Marks,
     /// The groups that it listens to.
-    groups: Vec<IpAddr>,
+    groups: Vec<(InterfaceId, IpAddr)>,
     /// The way to whom it wrote last.
     route: Route,
     /// What an ICMP error said, told once.

@@ -86,6 +86,9 @@ impl Stack {
                     error
                 });
         }
+        if let Some(own) = self.udp_elsewhere(id, remote)? {
+            return self.on(own, |stack| stack.udp_try_send_pieces(id, pieces, remote));
+        }
         let remote = canonical(remote);
         let len = pieces.iter().map(|piece| piece.len()).sum();
         let way = self.udp_way(id, len, remote)?;

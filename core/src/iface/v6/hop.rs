@@ -97,6 +97,27 @@ impl Hops {
             .map(|route| route.router)
     }
 
+    /// The bits of the longest prefix by which a way to the unicast address
+    /// `destination` is known.
+    pub(crate) fn reach(&self, destination: Ipv6Addr) -> Option<u8> {
+        if destination.is_unicast_link_local() {
+            return Some(64);
+        }
+        if self
+            .redirects
+            .iter()
+            .any(|known| known.destination == destination)
+        {
+            return Some(128);
+        }
+        let prefixes = self.prefixes.iter().map(|known| known.prefix);
+        let routes = self.routes.iter().map(|route| route.to);
+        let all = prefixes.chain(routes);
+        all.filter(|prefix| prefix.contains(destination))
+            .map(|prefix| prefix.prefix())
+            .max()
+    }
+
     /// Whether `address` lies under a prefix of the link.
     pub(crate) fn is_on_link(&self, address: Ipv6Addr) -> bool {
         address.is_unicast_link_local()

@@ -151,6 +151,11 @@ impl Ipv6 {
         self.addresses.iter().find(|own| own.address() == address)
     }
 
+    /// Whether `address` is ours, or to be.
+    pub(crate) fn claims(&self, address: Ipv6Addr) -> bool {
+        self.own(address).is_some()
+    }
+
     /// Whether `address` is ours to use.
     pub(crate) fn is_local(&self, address: Ipv6Addr) -> bool {
         self.own(address).is_some_and(Own::is_assigned)
