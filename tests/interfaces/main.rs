@@ -1,23 +1,25 @@
 //! Interfaces of other kinds than one plain Ethernet, against Linux over TAP in
-//! network namespaces: VLANs. What cannot run on a machine says so in a line
-//! `skipped: why`.
+//! network namespaces: VLANs, jumbo frames, several of them. What cannot run on a
+//! machine says so in a line `skipped: why`.
 #![cfg(target_os = "linux")]
 
+mod access;
 mod host;
 #[path = "../e2e/namespace.rs"]
 mod namespace;
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
+use access::AccessPort;
 use host::{ip, neighbour, ping, tcp_echo, udp_echo};
 use namespace::{Skip, isolated};
 use pollwire::host::MonotonicClock;
 use pollwire::rings::NetDevice;
 use pollwire::rings::local_mac;
 use pollwire::rings::tap::{Offloads, Tap};
-use pollwire::{Config, DropReason, Net, NetCell, Runtime, Stack, VlanId};
+use pollwire::{Config, Counter, DropReason, Net, NetCell, Runtime, Stack, VlanId};
 
 const MAC_SEED: u64 = 7;
 
@@ -77,31 +79,155 @@ fn a_vlan_with_linux() {
             .with_ipv6("fd00:10::2/64".parse().expect("a CIDR"))
             .with_vlan(VlanId::new(10).expect("a VLAN"));
         for offloads in [Offloads::NONE, Offloads::ALL] {
-            let device = Tap::open("tap0", local_mac(MAC_SEED), offloads).expect("a TAP");
-            let cell = NetCell::new(Stack::on_heap::<4096, 64, 2048>(&config, device.caps()));
-            let clock = MonotonicClock::new();
-            Runtime::new(&cell, device, clock).block_on(async |net| {
-                beside_services(net, async |net| vlan_with_linux(net).await).await;
+            over(tap("tap0", MAC_SEED, offloads), &config, async |net| {
+                speak(net, &["10.9.10.2", "fd00:10::2"], 1472).await;
+                others_are_refused(net).await;
             });
         }
         Ok(())
     });
 }
 
-async fn vlan_with_linux(net: Net<'_>) {
+/// Linux tags nothing here: the switch does, at whose access port Linux is. It
+/// runs where Linux has no VLANs.
+#[test]
+fn a_vlan_whose_access_port_linux_is_at() {
+    isolated("a_vlan_whose_access_port_linux_is_at", || {
+        let config = Config::new("10.9.0.2/24".parse().expect("a CIDR"), [7; 32])
+            .with_ipv6("fd00:9::2/64".parse().expect("a CIDR"))
+            .with_vlan(VlanId::new(10).expect("a VLAN"));
+        let port = AccessPort::new(tap("tap0", MAC_SEED, Offloads::NONE), 10);
+        over(port, &config, async |net| {
+            speak(net, &["10.9.0.2", "fd00:9::2"], 1472).await;
+            let counters = net.with_stack(|stack| stack.counters().clone());
+            assert_eq!(counters.dropped(DropReason::VlanMissing), 0);
+        });
+        Ok(())
+    });
+}
+
+#[test]
+fn jumbo_frames_with_linux() {
+    isolated("jumbo_frames_with_linux", || {
+        ip("link set tap0 mtu 9000")?;
+        let config = Config::new("10.9.0.2/24".parse().expect("a CIDR"), [7; 32])
+            .with_ipv6("fd00:9::2/64".parse().expect("a CIDR"));
+        for offloads in [Offloads::NONE, Offloads::ALL] {
+            let device = tap("tap0", MAC_SEED, offloads);
+            assert_eq!(device.caps().mtu, 9000);
+            over_frames::<_, 16384>(device, &config, async |net| {
+                let fragmented = || {
+                    net.with_stack(|stack| {
+                        let counters = stack.counters();
+                        [Counter::Fragmented, Counter::Reassembled].map(|of| counters.get(of))
+                    })
+                };
+                meanwhile(net, || {
+                    for size in [8971, 8972] {
+                        assert!(ping(Ipv4Addr::new(10, 9, 0, 2), size));
+                    }
+                    udp_echo(at("10.9.0.2", 7), [8971, 8972].into_iter());
+                })
+                .await;
+                assert_eq!(fragmented(), [0, 0]);
+                speak(net, &["10.9.0.2", "fd00:9::2"], 8972).await;
+                assert!(fragmented()[0] > 0, "what is longer does not fit");
+            });
+            // Frames that are shorter than the link's: packets take several.
+            let device = tap("tap0", MAC_SEED, offloads);
+            over(device, &config, async |net| {
+                speak(net, &["10.9.0.2", "fd00:9::2"], 8972).await;
+            });
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn two_interfaces_with_linux() {
+    isolated("two_interfaces_with_linux", || {
+        for arguments in [
+            "tuntap add tap1 mode tap",
+            "link set tap1 up",
+            "address add 10.8.0.1/24 dev tap1",
+            "address add fd00:8::1/64 dev tap1 nodad",
+        ] {
+            ip(arguments)?;
+        }
+        let config = |v4: &str, v6: &str| {
+            Config::new(v4.parse().expect("a CIDR"), [7; 32]).with_ipv6(v6.parse().expect("a CIDR"))
+        };
+        let first = tap("tap0", MAC_SEED, Offloads::NONE);
+        // Each device with what it can do.
+        let second = tap("tap1", MAC_SEED + 1, Offloads::ALL);
+        let mut stack =
+            Stack::on_heap::<4096, 64, 2048>(&config("10.9.0.2/24", "fd00:9::2/64"), first.caps());
+        let id = stack
+            .add_interface(&config("10.8.0.2/24", "fd00:8::2/64"), second.caps())
+            .expect("room");
+        let cell = NetCell::new(stack);
+        let runtime = Runtime::new(&cell, first, MonotonicClock::new());
+        runtime.with_device(id, second).block_on(async |net| {
+            beside_services(net, async |net| {
+                let ours = ["10.9.0.2", "10.8.0.2", "fd00:9::2", "fd00:8::2"];
+                speak(net, &ours, 1472).await;
+                // Not from the other link: Linux routes by its own mind, so it is
+                // told to use the wrong device.
+                meanwhile(net, || {
+                    ip("route add 10.9.0.2/32 dev tap1").expect("done");
+                    assert!(!ping(Ipv4Addr::new(10, 9, 0, 2), 100));
+                })
+                .await;
+            })
+            .await;
+        });
+        Ok(())
+    });
+}
+
+fn tap(name: &str, seed: u64, offloads: Offloads) -> Tap {
+    Tap::open(name, local_mac(seed), offloads).expect("a TAP")
+}
+
+/// Runs a stack with services over `device`.
+fn over(device: impl NetDevice, config: &Config, main: impl AsyncFnOnce(Net<'_>)) {
+    over_frames::<_, 2048>(device, config, main);
+}
+
+/// The same with frames of `SIZE` bytes.
+fn over_frames<D: NetDevice, const SIZE: usize>(
+    device: D,
+    config: &Config,
+    main: impl AsyncFnOnce(Net<'_>),
+) {
+    let cell = NetCell::new(Stack::on_heap::<4096, 64, SIZE>(config, device.caps()));
+    Runtime::new(&cell, device, MonotonicClock::new())
+        .block_on(async |net| beside_services(net, main).await);
+}
+
+/// Linux pings our addresses, and uses the echo services there, with datagrams of
+/// up to and above `most` bytes, and megabytes over a connection.
+async fn speak(net: Net<'_>, ours: &[&str], most: usize) {
     // Until the IPv6 address is known to be unique.
     net.sleep(Duration::from_millis(2500)).await;
-    meanwhile(net, || {
-        let ours = Ipv4Addr::new(10, 9, 10, 2);
-        for size in [0, 1, 1471, 1472, 1473, 20_000] {
-            assert!(ping(ours, size), "ping of {size} bytes");
-        }
-        for to in [at("10.9.10.2", 7), at("fd00:10::2", 7)] {
-            udp_echo(to, [0, 1, 1452, 1472, 1473, 20_000].into_iter());
+    for ours in ours {
+        let to = at(ours, 7);
+        meanwhile(net, move || {
+            let sizes = [0, 1, most - 20, most - 1, most, most + 1, 30_000];
+            if let IpAddr::V4(ours) = to.ip() {
+                for size in sizes {
+                    assert!(ping(ours, size), "ping of {size} bytes");
+                }
+            }
+            udp_echo(to, sizes.into_iter());
             tcp_echo(to, 3_000_000);
-        }
-    })
-    .await;
+        })
+        .await;
+    }
+}
+
+/// Frames of another VLAN, and of none, are not for us.
+async fn others_are_refused(net: Net<'_>) {
     let dropped = |reason| net.with_stack(|stack| stack.counters().dropped(reason));
     let before = [DropReason::VlanNotOurs, DropReason::VlanMissing].map(dropped);
     meanwhile(net, || {

@@ -221,7 +221,7 @@ fn one_loop_serves_several_devices() {
 
     async fn echo(net: crate::Net<'_>, own: core::net::SocketAddr) {
         let listener = TcpListener::bind(net, own).expect("free");
-        let (flow, _) = listener.accept().await.expect("a connection");
+        let flow = listener.accept().await.expect("a connection");
         while let Ok(Some(frame)) = flow.recv().await {
             flow.send(frame).await.expect("open");
         }

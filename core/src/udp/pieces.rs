@@ -165,7 +165,9 @@ impl Stack {
         data: &[u8],
         remote: IpAddr,
     ) -> Result<Vec<FrameRef>, Misuse> {
-        let fragment = (self.udp_unfragmented(remote) + UDP_HEADER) & !7;
+        // As long as a packet carries, and a frame holds.
+        let frame = self.pool.frame_size().saturating_sub(HEADROOM);
+        let fragment = (self.udp_in_one_packet(remote) + UDP_HEADER).min(frame) & !7;
         let first = fragment.saturating_sub(UDP_HEADER).max(1).min(data.len());
         let (first, rest) = data.split_at(first);
         let mut pieces = Vec::new();

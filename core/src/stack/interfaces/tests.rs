@@ -1,11 +1,13 @@
 //! Hosts with several interfaces, and others with one, on wires between them.
 
+mod jumbo;
+
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use core::time::Duration;
 use std::vec;
 use std::vec::Vec;
 
-use pollwire_rings::{Caps, Instant, RxBurst, RxChecksum, RxMeta, TxBurst};
+use pollwire_rings::{Caps, HEADROOM, Instant, RxBurst, RxChecksum, RxMeta, TxBurst};
 
 use crate::{
     Config, Counter, DhcpConfig, DropReason, Error, FlowId, InterfaceId, Ipv6Config, ListenOptions,
@@ -116,13 +118,19 @@ impl World {
         for frames in frames.chunks(8) {
             let mut burst = RxBurst::new();
             for bytes in frames {
-                let mut frame = stack.pool().alloc().expect("a frame is free");
-                assert_eq!(frame.extend_from_slice(bytes), bytes.len());
-                let meta = RxMeta {
-                    checksum,
-                    ..RxMeta::default()
-                };
-                burst.push(frame, meta).expect("room");
+                // In pieces where it is longer than a frame.
+                let room = stack.pool().frame_size() - HEADROOM;
+                let last = bytes.len().div_ceil(room);
+                for (piece, bytes) in bytes.chunks(room).enumerate() {
+                    let mut frame = stack.pool().alloc().expect("a frame is free");
+                    assert_eq!(frame.extend_from_slice(bytes), bytes.len());
+                    let meta = RxMeta {
+                        checksum,
+                        continues: piece + 1 < last,
+                        ..RxMeta::default()
+                    };
+                    burst.push(frame, meta).expect("room");
+                }
             }
             stack.input_on(interface, self.now, &mut burst);
         }
@@ -148,14 +156,22 @@ impl World {
         [flow, accepted]
     }
 
-    /// Sends `len` bytes from one end to the other.
-    fn transfer(&mut self, (from, out): (usize, FlowId), (to, into): (usize, FlowId), len: usize) {
+    /// Sends `len` bytes from one end to the other; returns the length of the
+    /// longest frame on the first wire.
+    fn transfer(
+        &mut self,
+        (from, out): (usize, FlowId),
+        (to, into): (usize, FlowId),
+        len: usize,
+    ) -> usize {
         let data: Vec<u8> = (0..len).map(|at| (at / 7) as u8).collect();
-        let (mut sent, mut got) = (0, Vec::new());
+        let (mut sent, mut got, mut longest) = (0, Vec::new(), 0);
         for _ in 0..4000 {
             let sender = &mut self.hosts[from];
             sent += sender.tcp_try_write(out, &data[sent..]).unwrap_or(0);
             self.pass(Duration::from_micros(100));
+            let lengths = self.seen[0].iter().map(Vec::len);
+            longest = longest.max(lengths.max().unwrap_or(0));
             while let Ok(Some(frame)) = self.hosts[to].tcp_try_recv(into) {
                 got.extend_from_slice(&frame);
             }
@@ -164,6 +180,7 @@ impl World {
             }
         }
         assert!(got == data, "{} of {}", got.len(), data.len());
+        longest
     }
 
     fn dropped(&self, host: usize, reason: DropReason) -> u64 {
