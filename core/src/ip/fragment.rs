@@ -113,12 +113,12 @@ impl Stack {
         fragment: &Fragment,
         frame: FrameBuf,
     ) -> Result<Option<Whole>, DropReason> {
-        if !self.rx_rest.is_empty() {
-            return Err(DropReason::TooManyPieces);
-        }
         // What was promised to connections is not for the fragments of others.
         if self.pool.available() < self.pool.capacity() / 8 {
             return Err(DropReason::FragmentNoRoom);
+        }
+        if !self.rx_rest.is_empty() {
+            return self.on_fragment_in_pieces(now, fragment, frame);
         }
         let Self {
             reassembly,
@@ -127,6 +127,39 @@ impl Stack {
             ..
         } = self;
         reassembly.insert(now, fragment, frame, rx_rest, counters)
+    }
+
+    /// Takes a fragment that is longer than a frame: each of its pieces goes in
+    /// as a part of its own.
+    fn on_fragment_in_pieces(
+        &mut self,
+        now: Instant,
+        fragment: &Fragment,
+        first: FrameBuf,
+    ) -> Result<Option<Whole>, DropReason> {
+        let pieces = core::mem::take(&mut self.rx_rest);
+        let mut left = first.len() + pieces.iter().map(|piece| piece.len()).sum::<usize>();
+        if left == 0 || (fragment.more && !left.is_multiple_of(8)) {
+            return Err(DropReason::FragmentBadLength);
+        }
+        let Self {
+            reassembly,
+            rx_rest,
+            counters,
+            ..
+        } = self;
+        let mut whole = None;
+        let mut part = *fragment;
+        let all = core::iter::once(first).chain(pieces);
+        for frame in all.filter(|frame| !frame.is_empty()) {
+            let len = frame.len();
+            left -= len;
+            part.more = fragment.more || left > 0;
+            whole = reassembly.insert_part(now, &part, frame, rx_rest, counters)?;
+            // Within the limit, as was checked.
+            part.offset += u32::try_from(len).unwrap_or(0);
+        }
+        Ok(whole)
     }
 
     /// Gives up datagrams whose fragments did not all come in time.

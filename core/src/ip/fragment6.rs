@@ -38,15 +38,16 @@ impl Stack {
         mut frame: FrameBuf,
     ) -> Result<Option<(IpMeta, Extensions, FrameBuf)>, DropReason> {
         let data_at = found.at + FragmentHeader::LEN;
-        let data = frame.get(data_at..).unwrap_or_default();
+        let rest = self.rx_rest.iter().map(|piece| piece.len()).sum::<usize>();
+        let len = frame.len().saturating_sub(data_at) + rest;
         let (offset, more) = (found.header.offset(), found.header.more());
         // "If the length of a fragment [...] is not a multiple of 8 octets and
         // the M flag of that fragment is 1, then that fragment must be
         // discarded and an ICMP Parameter Problem, Code 0, message should be
         // sent", and the same for one that would end beyond the longest packet.
-        let wrong = if more && !data.len().is_multiple_of(8) {
+        let wrong = if more && !len.is_multiple_of(8) {
             Some((DropReason::FragmentBadLength, PAYLOAD_LEN_AT))
-        } else if offset + data.len() + (found.at - IPV6_HEADER) > MAX_PAYLOAD {
+        } else if offset + len + (found.at - IPV6_HEADER) > MAX_PAYLOAD {
             Some((DropReason::FragmentTooLong, found.at + 2))
         } else {
             None

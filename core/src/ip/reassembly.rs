@@ -189,6 +189,23 @@ impl Reassembly {
         rest: &mut ArrayVec<FrameBuf, MAX_REST>,
         counters: &mut Counters,
     ) -> Result<Option<Whole>, DropReason> {
+        // RFC 791, 3.2: fragments but the last have a multiple of eight bytes;
+        // one without any would never come to an end.
+        if frame.is_empty() || (fragment.more && !frame.len().is_multiple_of(8)) {
+            return Err(DropReason::FragmentBadLength);
+        }
+        self.insert_part(now, fragment, frame, rest, counters)
+    }
+
+    /// The same, for a part of a fragment: it may have any length but none.
+    pub(crate) fn insert_part(
+        &mut self,
+        now: Instant,
+        fragment: &Fragment,
+        frame: FrameBuf,
+        rest: &mut ArrayVec<FrameBuf, MAX_REST>,
+        counters: &mut Counters,
+    ) -> Result<Option<Whole>, DropReason> {
         let end = fragment.check(&frame)?;
         let at = self.find_or_open(now, &fragment.key, counters);
         let partial = self.partials.get(at).ok_or(DropReason::FragmentNoRoom)?;
@@ -529,11 +546,6 @@ impl Node {
 impl Fragment {
     /// Refuses what no sender makes; returns where the data ends.
     fn check(&self, frame: &[u8]) -> Result<u32, DropReason> {
-        // RFC 791, 3.2: fragments but the last have a multiple of eight bytes;
-        // one without any would never come to an end.
-        if frame.is_empty() || (self.more && !frame.len().is_multiple_of(8)) {
-            return Err(DropReason::FragmentBadLength);
-        }
         u32::try_from(frame.len())
             .ok()
             .and_then(|len| self.offset.checked_add(len))

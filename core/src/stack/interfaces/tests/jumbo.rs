@@ -82,12 +82,14 @@ fn echo_datagram(world: &mut World, to: IpAddr, len: usize) -> usize {
     world.hosts[0].udp_try_send(a, &data, to).expect("sends");
     pass(world);
     let came = world.hosts[1].udp_try_recv_into(b, &mut out);
-    let (count, from) = came.expect("a datagram");
+    let counters = world.hosts[1].counters();
+    let (count, from) = came.unwrap_or_else(|error| panic!("{to}, {len}: {error}; {counters}"));
     assert!(out[..count] == data, "{to}: {count} of {len}");
     world.hosts[1].udp_try_send(b, &data, from).expect("sends");
     pass(world);
     let came = world.hosts[0].udp_try_recv_into(a, &mut out);
-    let (count, _) = came.expect("a datagram");
+    let counters = world.hosts[0].counters();
+    let (count, _) = came.unwrap_or_else(|error| panic!("{to}, {len}: {error}; {counters}"));
     assert!(out[..count] == data, "{to}: {count} of {len}");
     world.hosts[0].udp_close(a);
     world.hosts[1].udp_close(b);
