@@ -15,7 +15,6 @@
 //! interface never finds that its header holds; then it is *parked* with its own
 //! interface until that is at hand.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::mem;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -40,7 +39,7 @@ pub(super) struct Aside {
 pub(super) struct Interfaces {
     /// While the first is at hand, interface `n` stands at `n - 1`; else the first
     /// stands in the place of the one at hand.
-    aside: Vec<Box<Aside>>,
+    aside: Vec<Aside>,
     at_hand: InterfaceId,
 }
 
@@ -118,14 +117,14 @@ impl Stack {
         iface.has_siblings = true;
         self.iface.has_siblings = true;
         self.iface.invalidate();
-        self.interfaces.aside.push(Box::new(Aside {
+        self.interfaces.aside.push(Aside {
             iface,
             dhcp: config
                 .dhcp
                 .clone()
                 .map(|dhcp| Client::new(dhcp, MacAddr(caps.mac))),
             outbox: Outbox::new(),
-        }));
+        });
         self.events.add_servers(&config.dns_servers);
         self.chores_changed();
         Ok(id)
@@ -360,7 +359,7 @@ impl Stack {
         if waiting {
             return Some(self.now);
         }
-        let due = |aside: &Box<Aside>| {
+        let due = |aside: &Aside| {
             let dhcp = aside.dhcp.as_ref().and_then(Client::deadline);
             earlier(aside.iface.deadline(), dhcp)
         };
