@@ -5,8 +5,13 @@
 //! ```
 //!
 //! Two hosts of pollwire on a wire in memory, in one process, one thread; MTU
-//! 1500, checksums in software. Ratios mean something on any machine, the rest on
-//! this one only. Each figure is the best of many short runs.
+//! 1500, checksums in software where nothing else is said. Ratios mean something
+//! on any machine, the rest on this one only. Each figure is the best of many
+//! short runs.
+//!
+//! For counts of instructions: `... ratios --count tcp|tls OFFLOADS ROUNDS`, with
+//! `none`, `checksum` or `segmentation`, moves 4 MiB that many times over one
+//! connection; what two runs differ by is the transfer's alone.
 #![forbid(unsafe_code)]
 
 #[path = "../tests/common/mod.rs"]
@@ -60,15 +65,29 @@ fn gigabytes(bytes: usize, time: Duration) -> f64 {
 
 fn main() {
     // `cargo test` runs benches, too, to see that they build.
-    if !std::env::args().any(|argument| argument == "--bench") {
+    let asked = |argument: String| argument == "--bench" || argument == "--count";
+    if !std::env::args().any(asked) {
         println!("skipped: a measurement; run by cargo bench");
         return;
     }
+    let words: Vec<String> = std::env::args().collect();
     let (client, server) = configs(false);
+    if let Some(at) = words.iter().position(|word| word == "--count") {
+        let [what, offloads, rounds] = &words[at + 1..at + 4] else {
+            unreachable!("a slice of three");
+        };
+        let offloads = Offloads::named(offloads).expect("none, checksum or segmentation");
+        let rounds = rounds.parse().expect("a number");
+        let tls = (what == "tls").then_some((&client, &server));
+        transfer(tls, offloads, rounds);
+        return;
+    }
     for size in [1400, MAX_RECORD_DATA] {
         records(&client, &server, size);
     }
-    bulk(&client, &server);
+    for offloads in Offloads::ALL {
+        bulk(&client, &server, offloads);
+    }
     handshakes(&client, &server);
     let (client, server) = configs(true);
     let hybrid = each(1, || {
@@ -154,9 +173,42 @@ fn records(client: &ClientConfig, server: &ServerConfig, size: usize) {
     );
 }
 
-/// Time to move [`BULK`] bytes over an open connection, by `write_all` and `recv`.
-fn transfer(tls: Option<(&ClientConfig, &ServerConfig)>) -> Duration {
-    let mut hosts = Hosts::new();
+/// What is left to the devices.
+#[derive(Clone, Copy, Debug)]
+enum Offloads {
+    None,
+    Checksum,
+    Segmentation,
+}
+
+impl Offloads {
+    const ALL: [Self; 3] = [Self::None, Self::Checksum, Self::Segmentation];
+
+    fn named(name: &str) -> Option<Self> {
+        let named = |known: &Self| format!("{known:?}").eq_ignore_ascii_case(name);
+        Self::ALL.into_iter().find(named)
+    }
+
+    fn says(self) -> &'static str {
+        match self {
+            Self::None => "checksums in software",
+            Self::Checksum => "checksums left to the device",
+            Self::Segmentation => "checksums and segmentation left to the device",
+        }
+    }
+}
+
+/// Time to move [`BULK`] bytes `rounds` times over an open connection, by
+/// `write_all` and `recv`.
+fn transfer(
+    tls: Option<(&ClientConfig, &ServerConfig)>,
+    offloads: Offloads,
+    rounds: usize,
+) -> Duration {
+    let mut hosts = Hosts::offloading(
+        !matches!(offloads, Offloads::None),
+        matches!(offloads, Offloads::Segmentation),
+    );
     let devices = hosts.take_devices();
     let mut world = World::new(&hosts, devices);
     let (there, here) = world.nets();
@@ -181,30 +233,36 @@ fn transfer(tls: Option<(&ClientConfig, &ServerConfig)>) -> Duration {
                     count += black_box(&data[..]).len();
                 }
             }
-            assert_eq!(count, BULK);
+            assert_eq!(count, rounds * BULK);
             start.elapsed()
         })
     };
     here.spawn(async move {
         if let Some((client, _)) = configs {
             let flow = connect(here, &client, NAME).await.expect("fine");
-            flow.write_all(&data).await.expect("fine");
+            for _ in 0..rounds {
+                flow.write_all(&data).await.expect("fine");
+            }
         } else {
             let tcp = TcpFlow::connect(here, (SERVER, PORT).into()).await;
-            tcp.expect("fine").write_all(&data).await.expect("fine");
+            let tcp = tcp.expect("fine");
+            for _ in 0..rounds {
+                tcp.write_all(&data).await.expect("fine");
+            }
         }
     })
     .detach();
     world.finish(receiving)
 }
 
-fn bulk(client: &ClientConfig, server: &ServerConfig) {
+fn bulk(client: &ClientConfig, server: &ServerConfig, offloads: Offloads) {
     let records = BULK.div_ceil(MAX_RECORD_DATA) as u32;
     let raw = raw(MAX_RECORD_DATA) * records;
-    let tls = best(|| transfer(Some((client, server))));
-    let tcp = best(|| transfer(None));
+    let tls = best(|| transfer(Some((client, server)), offloads, 1));
+    let tcp = best(|| transfer(None, offloads, 1));
     println!(
-        "bulk over the stack, both ends: TCP {:.2} GB/s, TLS {:.2} GB/s; ring alone {:.2} GB/s",
+        "bulk over the stack, both ends, {}: TCP {:.2} GB/s, TLS {:.2} GB/s; ring alone {:.2} GB/s",
+        offloads.says(),
         gigabytes(BULK, tcp),
         gigabytes(BULK, tls),
         gigabytes(BULK, raw)

@@ -120,12 +120,23 @@ impl Engine {
 
     /// Says that the first `count` bytes of [`output`](Self::output) are sent.
     pub fn consume_output(&mut self, count: usize) {
+        self.consume_kept(count);
+        self.shrink_output();
+    }
+
+    /// The same; the memory stays, for the next record.
+    pub(crate) fn consume_kept(&mut self, count: usize) {
         self.sent = self.sent.saturating_add(count).min(self.out.len());
         if self.sent == self.out.len() {
             self.sent = 0;
             self.out.clear();
-            // Of many connections few are busy: the others keep no room for a
-            // large record.
+        }
+    }
+
+    /// Gives memory back that a large record took, when it has gone. Of many
+    /// connections few are busy: the others keep no room for one.
+    pub(crate) fn shrink_output(&mut self) {
+        if self.out.is_empty() {
             self.out.shrink_to(KEPT);
         }
     }

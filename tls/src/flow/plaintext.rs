@@ -6,6 +6,8 @@ use core::ops::{Deref, Range};
 
 use pollwire_rings::{FrameBuf, FrameRef};
 
+use crate::engine::Overhead;
+
 /// Application data of one record: in the frame that it came in, or gathered
 /// where its record spans frames.
 pub struct Plaintext(Kind);
@@ -29,6 +31,18 @@ impl Plaintext {
         match self.0 {
             Kind::Frame(frame) => Ok(frame),
             gathered @ Kind::Gathered(..) => Err(Self(gathered)),
+        }
+    }
+
+    /// The data with room for a record's bytes around it, where it was gathered
+    /// out of such a record.
+    pub(super) fn record_mut(&mut self, overhead: Overhead) -> Option<&mut [u8]> {
+        match &mut self.0 {
+            Kind::Frame(_) => None,
+            Kind::Gathered(record, data) => {
+                let start = data.start.checked_sub(overhead.front)?;
+                record.get_mut(start..data.end + overhead.back)
+            }
         }
     }
 

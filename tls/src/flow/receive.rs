@@ -147,7 +147,7 @@ impl Receiver {
         let rest = opened..frame.len();
         if result.is_ok() && self.end.is_none() && !rest.is_empty() {
             let part = frame.get(rest).unwrap_or_default();
-            self.partial.extend_from_slice(part);
+            self.begin_partial(part);
             self.copied += part.len();
         }
         let mut whole = frame.freeze();
@@ -161,6 +161,13 @@ impl Receiver {
             self.ready.push_back(whole.into());
         }
         result
+    }
+
+    /// Keeps the beginning of a record, with room for the rest of it.
+    fn begin_partial(&mut self, part: &[u8]) {
+        let whole = record_length(part).ok().flatten().unwrap_or(part.len());
+        self.partial.reserve_exact(whole);
+        self.partial.extend_from_slice(part);
     }
 
     fn open_records(
@@ -196,8 +203,7 @@ impl Receiver {
         let (mut spans, mut opened) = (Spans::new(), 0);
         let result = self.open_records(engine, &mut bytes, &mut spans, &mut opened);
         if result.is_ok() && self.end.is_none() {
-            let part = bytes.get(opened..).unwrap_or_default();
-            self.partial.extend_from_slice(part);
+            self.begin_partial(bytes.get(opened..).unwrap_or_default());
         }
         for span in spans {
             let data = bytes.get(span).unwrap_or_default().to_vec();

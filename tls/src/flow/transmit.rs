@@ -60,7 +60,7 @@ impl TlsFlow<'_> {
             Err(data) if data.len() > MAX_RECORD_DATA || data.len() + overhead.total() > room => {
                 Err((data, TlsError::WOULD_BLOCK))
             }
-            Err(data) => match self.send_copy(&data) {
+            Err(mut data) => match self.send_gathered(&mut data, overhead) {
                 Ok(()) => Ok(()),
                 Err(error) => Err((data, error)),
             },
@@ -104,6 +104,13 @@ impl TlsFlow<'_> {
     /// # Errors
     /// [`TlsError::WOULD_BLOCK`] when the send buffer is full; else as `send`.
     pub fn try_write(&self, data: &[u8]) -> Result<usize, TlsError> {
+        let written = self.write_record(data);
+        self.state.borrow_mut().engine.shrink_output();
+        written
+    }
+
+    /// Queues one record of a part of `data`; the room for the next one stays.
+    fn write_record(&self, data: &[u8]) -> Result<usize, TlsError> {
         let (overhead, room) = self.ready_to_seal()?;
         if data.is_empty() {
             return Ok(0);
@@ -131,9 +138,16 @@ impl TlsFlow<'_> {
     pub async fn write_all(&self, data: &[u8]) -> Result<(), TlsError> {
         let mut rest = data;
         while !rest.is_empty() {
-            let count = self.write(rest).await?;
-            rest = rest.get(count..).unwrap_or_default();
+            match self.write_record(rest) {
+                Ok(count) => rest = rest.get(count..).unwrap_or_default(),
+                Err(TlsError::Net(Error::WouldBlock)) => {
+                    self.state.borrow_mut().engine.shrink_output();
+                    self.wait_to_write().await;
+                }
+                Err(error) => return Err(error),
+            }
         }
+        self.state.borrow_mut().engine.shrink_output();
         Ok(())
     }
 
@@ -232,6 +246,23 @@ impl TlsFlow<'_> {
         Ok(count)
     }
 
+    /// One record of data that lies in no frame: sealed where it was received,
+    /// if there is room, and copied into frames.
+    fn send_gathered(&self, data: &mut Plaintext, overhead: Overhead) -> Result<(), TlsError> {
+        let length = data.len();
+        let Some(record) = data.record_mut(overhead) else {
+            return self.send_copy(data);
+        };
+        let State { engine, pace, .. } = &mut *self.state.borrow_mut();
+        engine.seal(record)?;
+        // A sealed record has its place in the sequence: what TCP cannot take
+        // waits in front of all that follows.
+        let count = self.tcp.try_write(record).unwrap_or(0);
+        engine.put_behind(record.get(count..).unwrap_or_default());
+        pace.on_sent(self.net().now(), length);
+        Ok(())
+    }
+
     /// One record by way of the engine's output, which lies in one piece.
     fn send_copy(&self, data: &[u8]) -> Result<(), TlsError> {
         let State { engine, pace, .. } = &mut *self.state.borrow_mut();
@@ -244,7 +275,7 @@ impl TlsFlow<'_> {
             let Ok(count) = self.tcp.try_write(engine.output()) else {
                 break;
             };
-            engine.consume_output(count);
+            engine.consume_kept(count);
         }
         Ok(())
     }

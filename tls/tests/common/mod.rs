@@ -29,6 +29,10 @@ pub(crate) fn name(text: &'static str) -> ServerName<'static> {
     ServerName::try_from(text).expect("a name")
 }
 
+const fn caps(last: u8) -> Caps {
+    Caps::plain([2, 0, 0, 0, 0, last], 1500)
+}
+
 fn cell<'n>(ip: [u8; 4], device: &MemoryDevice) -> NetCell<'n> {
     let cidr = Ipv4Cidr::new(ip.into(), 24).expect("24 is fine");
     let config = Config::new(cidr, [ip[3]; 32]);
@@ -47,10 +51,25 @@ impl<'n> Hosts<'n> {
     }
 
     pub(crate) fn impaired(impairments: Impairments) -> Self {
-        let caps = |last| Caps::plain([2, 0, 0, 0, 0, last], 1500);
         let (mut server, mut client) = pair(caps(2), caps(3));
         server.impair(impairments.seeded(1));
         client.impair(impairments.seeded(2));
+        Self::on(server, client)
+    }
+
+    /// With devices that sum, and segment.
+    pub(crate) fn offloading(checksum: bool, segmentation: bool) -> Self {
+        let caps = |last| {
+            let mut caps = caps(last);
+            caps.tx_checksum = checksum;
+            caps.tso4 = segmentation;
+            caps
+        };
+        let (server, client) = pair(caps(2), caps(3));
+        Self::on(server, client)
+    }
+
+    fn on(server: MemoryDevice, client: MemoryDevice) -> Self {
         Self {
             server: cell(SERVER, &server),
             client: cell(CLIENT, &client),
