@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use pollwire_rings::unikraft::{OpenError, UnikraftDevice};
 use pollwire_rings::{
-    FramePool, FrameRef, Gso, GsoKind, Instant, NetDevice, RxBurst, TxBurst, TxChecksum, TxMeta,
+    FramePool, FrameRef, Gso, GsoKind, Instant, NetDevice, RxBurst, RxChecksum, TxBurst,
+    TxChecksum, TxMeta,
 };
 use pollwire_uk_testbed::{BedConfig, Testbed, Traps, Vnet};
 
@@ -390,4 +391,26 @@ fn a_dropped_device_keeps_what_it_has_lent() {
     assert_eq!(lent, 64, "a quarter");
     drop(device);
     assert_eq!(pool.available(), 256 - lent);
+}
+
+#[test]
+fn what_the_host_says_of_checksums_is_passed_on() {
+    let mut bare = Bare::new(&BedConfig::QEMU);
+    for (flags, checksum) in [
+        (0, RxChecksum::Unknown),
+        (1, RxChecksum::Partial),
+        (2, RxChecksum::Verified),
+        (3, RxChecksum::Partial),
+        // The buffer's next packet has none of it.
+        (0, RxChecksum::Unknown),
+    ] {
+        let vnet = Vnet {
+            flags,
+            ..Vnet::default()
+        };
+        assert!(bare.bed.inject(&[1; 100], vnet));
+        let mut burst = RxBurst::new();
+        assert_eq!(bare.device.rx_burst(&bare.pool, &mut burst), 1);
+        assert_eq!(burst.frames()[0].meta.checksum, checksum, "{flags}");
+    }
 }
