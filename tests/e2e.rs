@@ -52,28 +52,42 @@ struct Amounts {
     fragmented: usize,
     /// Bytes to echo, to discard, and to generate five times less.
     stream: usize,
+    /// Bytes of which none may be copied, nor sent twice.
+    uncopied: usize,
 }
 
 const MUCH: Amounts = Amounts {
     fragmented: 660,
     stream: 100_000_000,
+    uncopied: 20_000_000,
+};
+
+/// For an emulated machine, which a busy one leaves waiting more often.
+const EMULATED: Amounts = Amounts {
+    uncopied: 300_000,
+    ..MUCH
 };
 
 /// All that `services` is to do, on `host`.
 fn services(host: &Host, amounts: &Amounts) -> Result<(), Skip> {
     let (server, boot) = host.services()?;
     println!("{host}: first reply {boot:?} after its start");
+    // Unikraft's driver has a ring of them.
+    let lent = match host {
+        Host::Unikraft => http::counter("frames-in-use"),
+        _ => 0,
+    };
     checks::ping_of_every_size(amounts.fragmented);
     checks::udp_echo_of_every_size(amounts.fragmented);
     checks::refused_ports();
-    checks::daytime();
+    checks::daytime(host.clock_behind());
     checks::chargen(amounts.stream / 5);
     http::keep_alive_and_pipelining();
     checks::echo(host::connect(7), amounts.stream);
     checks::discard(amounts.stream);
-    checks::full_segments_are_not_copied(amounts.stream / 5);
+    checks::full_segments_are_not_copied(amounts.uncopied);
     checks::connections_at_once(1000);
-    checks::nothing_held_for_ever();
+    checks::nothing_held_for_ever(lent);
     drop(server);
     Ok(())
 }
@@ -98,7 +112,7 @@ fn services_under_solo5_spt() {
 fn services_on_unikraft() {
     isolated("services_on_unikraft", || {
         let host = Host::unikraft(&["services"])?;
-        services(&host, &MUCH)?;
+        services(&host, &EMULATED)?;
         let _server = host.services()?;
         if namespace::need("curl").is_ok() {
             http::curl();

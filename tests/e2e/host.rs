@@ -161,6 +161,18 @@ impl Host {
         found
     }
 
+    /// Seconds that its wall clock may be behind. Unikraft 0.17 reads the PC's
+    /// battery clock once, in whole seconds, and measures the processor's clock
+    /// for a tenth of a second at boot: when an emulated machine has to wait
+    /// meanwhile, time is slow in it ever after.
+    pub(crate) fn clock_behind(&self) -> u32 {
+        if matches!(self, Self::Unikraft) {
+            60
+        } else {
+            0
+        }
+    }
+
     /// Starts `program` with `arguments`.
     pub(crate) fn run(&self, program: &str, arguments: &[&str]) -> Running {
         wait_for_tap();

@@ -25,6 +25,7 @@ const SILENCE: Duration = Duration::from_secs(400);
 const SOME: Amounts = Amounts {
     fragmented: 5,
     stream: 10_000_000,
+    uncopied: 2_000_000,
 };
 
 #[test]
