@@ -85,6 +85,8 @@ struct pollwire_uk_dev {
 	struct pollwire_uk_stats stats;
 };
 
+static uint64_t idle_reap(struct pollwire_uk_dev *dev, uint64_t now);
+
 /* --------------------------------------------------------------- reception */
 
 static void rx_push_spare(struct pollwire_uk_dev *dev, struct rx_slot *slot)
@@ -279,6 +281,9 @@ static unsigned int rx_take(struct pollwire_uk_dev *dev,
 		rx_accept(dev, packet, received + taken);
 		taken += pieces;
 	}
+	/* Not every loop sleeps, nor sleeps in this device. */
+	if (taken == 0 && dev->stats.tx_held > 0)
+		idle_reap(dev, ukplat_monotonic_clock());
 	return taken;
 }
 

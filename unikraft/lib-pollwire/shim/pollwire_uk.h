@@ -156,7 +156,8 @@ struct pollwire_uk_net {
 	/* Takes received packets, at most `most` pieces. It never takes the last
 	 * buffer from a driver that would get none in its place: virtio-net
 	 * refills its ring only when a packet comes, so that an empty ring would
-	 * stay empty for ever. */
+	 * stay empty for ever. When nothing is received, it sees to pieces that
+	 * were transmitted long ago, as wait does. */
 	unsigned int (*rx_take)(struct pollwire_uk_dev *dev,
 				struct pollwire_uk_received *received,
 				unsigned int most);

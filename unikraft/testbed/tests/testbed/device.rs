@@ -151,6 +151,21 @@ fn frames_come_home_though_nothing_more_is_sent() {
     assert!(bare.sent().is_empty(), "not on the wire");
 }
 
+/// A loop that polls for ever, or sleeps in another device.
+#[test]
+fn frames_come_home_to_a_loop_that_never_sleeps() {
+    let mut bare = Bare::new(&BedConfig::QEMU);
+    let frames: Vec<_> = (1..=20).map(|first| bare.frame(first, 100)).collect();
+    bare.send(frames);
+    assert_eq!(bare.sent().len(), 20);
+    for turn in 0..30 {
+        bare.bed.set_clock(Instant::from_millis(turn));
+        assert!(bare.receive().is_empty());
+    }
+    let stats = bare.device.stats();
+    assert_eq!((stats.tx_held, stats.tx_reapers), (0, 1));
+}
+
 #[test]
 fn a_slow_host_is_asked_now_and_then() {
     let mut bare = Bare::new(&BedConfig::QEMU);
