@@ -81,7 +81,7 @@ pub struct UnikraftStats {
     /// Of those, how many are to be segmented by the device.
     pub tx_segmented: u64,
     /// Packets dropped because they do not suit the device: too short, too
-    /// long, in too many pieces, or with requests beyond its [`Caps`].
+    /// long, in too many pieces, or with requests beyond its [`Caps`](crate::Caps).
     pub tx_invalid: u64,
     /// Packets that the driver refused with an error.
     pub tx_errors: u64,
