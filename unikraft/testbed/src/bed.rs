@@ -124,10 +124,11 @@ extern "C" fn run_hook(_argument: *mut c_void) -> u64 {
     })
 }
 
-/// The one network device of this thread's machine.
+/// A network device of this thread's machine.
 #[derive(Clone, Copy, Debug)]
 pub struct Testbed {
     bed: NonNull<RawBed>,
+    index: u32,
 }
 
 impl Testbed {
@@ -138,6 +139,19 @@ impl Testbed {
     /// When a ring is larger than 256.
     #[must_use]
     pub fn attach(config: &BedConfig) -> Self {
+        HOOK.set(None);
+        // SAFETY: this thread's state only; beds are never freed.
+        unsafe { ffi::testbed_reset() };
+        Self::attach_as(0, config)
+    }
+
+    /// Another device of the same machine; there may be four.
+    #[must_use]
+    pub fn attach_next(&self, config: &BedConfig) -> Self {
+        Self::attach_as(self.index + 1, config)
+    }
+
+    fn attach_as(index: u32, config: &BedConfig) -> Self {
         let raw = RawConfig {
             traps: config.traps.0,
             rx_descriptors: config.rx_descriptors,
@@ -147,15 +161,11 @@ impl Testbed {
             checksum: config.checksum.into(),
             tso4: config.tso4.into(),
         };
-        HOOK.set(None);
-        // SAFETY: both deal with this thread's state only; the configuration is
-        // copied.
-        let bed = unsafe {
-            ffi::testbed_reset();
-            ffi::testbed_attach(&raw const raw)
-        };
+        // SAFETY: this thread's state only; the configuration is copied.
+        let bed = unsafe { ffi::testbed_attach(&raw const raw) };
         Self {
             bed: NonNull::new(bed).expect("the heap has room"),
+            index,
         }
     }
 
@@ -165,7 +175,7 @@ impl Testbed {
     /// The device's.
     pub fn open(&self, pool: &FramePool) -> Result<UnikraftDevice, OpenError> {
         // SAFETY: this is the shim's table, compiled by the build script.
-        unsafe { UnikraftDevice::open(&ffi::pollwire_uk_net, 0, pool) }
+        unsafe { UnikraftDevice::open(&ffi::pollwire_uk_net, self.index, pool) }
     }
 
     /// The host receives a frame for the machine; `false` when it drops it.
