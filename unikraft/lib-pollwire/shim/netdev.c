@@ -603,10 +603,10 @@ static int configure(struct pollwire_uk_dev *dev, struct pollwire_uk_caps *caps)
 	 * two: pieces that adjoin share one. One packet more than the ring holds,
 	 * so that it is the ring that says when it is full: asking it is what
 	 * reaps completions, and nothing else does. */
-	packets = MIN(txq.nb_max / 2 + 1, INT16_MAX / POLLWIRE_UK_TX_PIECES);
+	packets = txq.nb_max / 2 + 1;
 	dev->rx_ring = rxq.nb_max / 2;
 	caps->rx_slots = dev->rx_ring + MOST_SPARE;
-	caps->tx_slots = packets * POLLWIRE_UK_TX_PIECES;
+	caps->tx_slots = MIN(packets * POLLWIRE_UK_TX_PIECES, INT16_MAX);
 	caps->tx_pieces = MIN(POLLWIRE_UK_TX_PIECES, txq.nb_max - 1);
 	rc = make_slots(dev, caps->rx_slots, caps->tx_slots, packets);
 	if (rc < 0)
