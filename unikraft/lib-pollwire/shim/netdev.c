@@ -255,6 +255,10 @@ static unsigned int rx_take(struct pollwire_uk_dev *dev,
 			dev->stats.rx_starved++;
 			break;
 		}
+		/* Rather than let the ring shrink, let the caller see first
+		 * whether it has a use for what it got. */
+		if (taken > 0 && !dev->rx_spare)
+			break;
 		status = uk_netdev_rx_one(dev->netdev, QUEUE, &packet);
 		if (status < 0) {
 			/* A packet of a length that virtio-net does not like. It

@@ -182,7 +182,7 @@ impl Bench {
         }
         self.host_takes(usize::MAX);
         assert!(self.outgoing.is_empty());
-        for _ in 0..6 {
+        for _ in 0..40 {
             self.device.wait(Some(Duration::from_secs(1)));
             self.receive();
             self.held.clear();

@@ -187,3 +187,36 @@ fn a_stream_survives_an_application_that_hoards() {
     world.peer.stack.tcp_close(flow);
     world.finish();
 }
+
+/// The ring could not grow again: data that nobody has room for is dropped before
+/// it shrinks, and acknowledgements come in all the while.
+#[test]
+fn a_flood_of_data_does_not_shrink_the_ring() {
+    let pool = FramePool::on_heap::<256, 2048>();
+    let bed = Testbed::attach(&BedConfig::QEMU);
+    let mut device = bed.open(&pool).expect("opens");
+    let posted = bed.stats().rx_posted;
+    let (mut held, mut small) = (Vec::new(), 0);
+    for turn in 0..200 {
+        while bed.rx_room() > 1 {
+            assert!(bed.inject(&[1; 1000], Vnet::default()));
+        }
+        assert!(bed.inject(&[2; 60], Vnet::default()));
+        // A burst may bring nothing though more is waiting: all was dropped.
+        for _ in 0..8 {
+            let mut burst = RxBurst::new();
+            device.rx_burst(&pool, &mut burst);
+            for received in burst.drain() {
+                match received.frame[0] {
+                    1 => held.push(received.frame),
+                    _ => small += 1,
+                }
+            }
+        }
+        assert_eq!(bed.stats().rx_posted, posted, "turn {turn}");
+    }
+    assert_eq!(small, 200);
+    assert!(device.stats().rx_scarce > 1000);
+    // The stack keeps its sixteenth.
+    assert_eq!(pool.available(), 16);
+}
