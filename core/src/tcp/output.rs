@@ -10,6 +10,7 @@ use super::Env;
 use super::emit::{Batch, Sink, Stop};
 use super::header;
 use super::node::{NodeId, SENT};
+use super::seq::SeqNum;
 use super::tcb::{Tcb, TcpState, flag};
 use crate::Counter;
 use crate::wire::tcp::{ACK, FIN, PSH};
@@ -274,8 +275,11 @@ impl Tcb<'_> {
 
     pub(super) fn send_ack(&mut self, env: &mut Env<'_>, sink: &mut Sink<'_>) -> Stop {
         let probe = self.hot.has(flag::SEND_PROBE);
+        let edge = self.hot.snd_una + self.hot.snd_wnd;
         let seq = if probe {
             self.hot.snd_nxt - 1
+        } else if edge.before(self.hot.snd_nxt) {
+            self.seq_within_window()
         } else {
             self.hot.snd_nxt
         };
@@ -284,6 +288,25 @@ impl Tcb<'_> {
             self.hot.clear(flag::SEND_PROBE);
         }
         stop
+    }
+
+    /// The number of an ACK while what was sent ends beyond the peer's window.
+    ///
+    /// RFC 9293, 3.8.6: a sender "MUST be robust against window shrinking". A
+    /// peer that took back a window refuses what lies beyond (3.10.7.4), and the
+    /// acknowledgement in it, so both ends may wait for each other: that ACK has
+    /// the last number that the peer takes. Not so when the window's scale has
+    /// but rounded it off: then what was sent has arrived, or is about to.
+    #[cold]
+    fn seq_within_window(&self) -> SeqNum {
+        let edge = self.hot.snd_una + self.hot.snd_wnd;
+        if self.hot.snd_wnd == 0 {
+            edge
+        } else if self.hot.snd_nxt.bytes_since(edge) < 1 << self.hot.snd_scale {
+            self.hot.snd_nxt
+        } else {
+            edge - 1
+        }
     }
 
     fn send_syn(&mut self, env: &mut Env<'_>, sink: &mut Sink<'_>) -> Stop {

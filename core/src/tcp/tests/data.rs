@@ -334,3 +334,47 @@ fn rfc2883_4_data_that_reaches_into_a_queued_block_is_reported() {
     s.skip();
     s.finish();
 }
+
+/// MUST-34. A peer that takes a window back refuses what lies beyond it, so what
+/// it sends has to be acknowledged by a segment within.
+#[test]
+fn rfc9293_3_8_6_acks_lie_within_a_window_that_was_taken_back() {
+    let mut s = Script::plain();
+    s.write(&[1; 5000]);
+    assert_eq!(s.all_sent().len(), 5);
+    // As was promised: beyond the data.
+    s.inject(seg().seq(1).ack(1001).win(60_000).data(b"a"));
+    s.advance(50);
+    s.expect(seg().seq(5001).ack(2));
+    // All but 300 bytes are taken back.
+    s.inject(seg().seq(2).ack(2001).win(300).data(b"b"));
+    s.advance(50);
+    s.expect(seg().seq(2300).ack(3));
+    // And then all; a zero window takes its own edge (3.10.7.4).
+    s.inject(seg().seq(3).ack(2001).win(0).data(b"c"));
+    s.advance(50);
+    s.expect(seg().seq(2001).ack(4));
+    assert_eq!(s.text(), "abc");
+    s.inject(seg().seq(4).ack(5001).win(60_000).data(b"d"));
+    s.advance(50);
+    s.expect(seg().seq(5001).ack(5));
+    assert_eq!(s.text(), "d");
+    s.finish();
+}
+
+/// What looks taken back may be rounded off by the scale (RFC 7323, 2.4).
+#[test]
+fn rfc7323_2_4_a_window_rounded_off_is_not_taken_back() {
+    let mut s = Script::accepted(TcpOptions::DEFAULT, seg().mss(1000).wscale(7));
+    s.write(&[1; 5000]);
+    assert_eq!(s.all_sent().len(), 5);
+    // 32 * 128 bytes are more than was sent, 31 a few less, 30 too few.
+    for (at, window, seq) in [(1, 32, 5001), (2, 31, 5001), (3, 30, 4840)] {
+        s.inject(seg().seq(at).ack(1001).win(window).data(b"a"));
+        s.advance(50);
+        s.expect(seg().seq(seq).ack(at + 1));
+    }
+    s.inject(seg().seq(4).ack(5001).win(500));
+    s.read();
+    s.finish();
+}
