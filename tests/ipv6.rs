@@ -13,7 +13,7 @@ use std::net::{
 };
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
-use std::process::{self, Command};
+use std::process::{self, Child, Command};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -22,7 +22,9 @@ use std::time::{Duration, Instant};
 use pollwire::host::MonotonicClock;
 use pollwire::rings::tap::{Offloads, Tap};
 use pollwire::rings::{NetDevice, local_mac};
-use pollwire::{Config, Error, InterfaceIds, Net, NetCell, NetEvent, Runtime, Stack, TcpFlow};
+use pollwire::{
+    Config, Dhcpv6Info, Error, InterfaceIds, Net, NetCell, NetEvent, Runtime, Stack, TcpFlow,
+};
 
 /// Set in the copy of this process that runs in the namespace.
 const INSIDE: &str = "POLLWIRE_IPV6_INSIDE";
@@ -115,6 +117,9 @@ struct Told {
     events: Mutex<Vec<NetEvent>>,
     dns: Mutex<Vec<IpAddr>>,
     domains: Mutex<Vec<String>>,
+    dhcpv6: Mutex<Option<Dhcpv6Info>>,
+    /// DHCPv6 servers are to be asked again.
+    ask: AtomicBool,
     done: AtomicBool,
 }
 
@@ -128,6 +133,26 @@ impl Told {
                 return found;
             }
             assert!(start.elapsed() < PATIENCE, "{what}: {events:?}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits for what a DHCPv6 server tells of DNS.
+    fn wait_for_dhcpv6(&self, servers: &[&str], domains: &[&str]) {
+        let servers: Vec<Ipv6Addr> = servers
+            .iter()
+            .map(|text| text.parse().expect("an address"))
+            .collect();
+        let start = Instant::now();
+        loop {
+            let info = self.dhcpv6.lock().unwrap().clone();
+            if let Some(info) = &info
+                && info.dns_servers[..] == servers
+                && info.search_domains == domains
+            {
+                return;
+            }
+            assert!(start.elapsed() < PATIENCE, "{servers:?}: {info:?}");
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -165,6 +190,10 @@ fn serve(config: &Config, offloads: Offloads, told: &Told) {
                     told.events.lock().unwrap().push(event);
                 }
                 *told.dns.lock().unwrap() = stack.dns_servers().collect();
+                *told.dhcpv6.lock().unwrap() = stack.dhcpv6_info().cloned();
+                if told.ask.swap(false, Ordering::Relaxed) {
+                    stack.dhcpv6_ask();
+                }
                 *told.domains.lock().unwrap() = stack.search_domains().map(String::from).collect();
             });
             net.sleep(Duration::from_millis(5)).await;
@@ -406,5 +435,50 @@ fn a_router_advertises_and_leaves() {
             tcp_echo((own, 7), 1000);
         });
         fs::remove_dir_all(&directory).expect("removable");
+    });
+}
+
+/// dnsmasq as router and stateless DHCPv6 server, which tells of `servers` and
+/// `domain`.
+fn dnsmasq(servers: &str, domain: &str) -> Child {
+    Command::new(find("dnsmasq").expect("found"))
+        .args(["--keep-in-foreground", "--conf-file=/dev/null", "--port=0"])
+        .args([
+            "--user=root",
+            "--pid-file",
+            "--log-dhcp",
+            "--log-facility=-",
+        ])
+        .args(["--interface=tap0", "--bind-interfaces", "--enable-ra"])
+        .args(["--leasefile-ro", "--dhcp-range=fd00::,ra-stateless,64"])
+        .arg(format!("--dhcp-option=option6:dns-server,{servers}"))
+        .arg(format!("--dhcp-option=option6:domain-search,{domain}"))
+        .spawn()
+        .expect("dnsmasq runs")
+}
+
+/// Stateless DHCPv6 (RFC 8415, 6.1): what a router's advertisement sets off.
+#[test]
+fn a_dhcpv6_server_tells_of_dns() {
+    isolated("a_dhcpv6_server_tells_of_dns", &["dnsmasq"], || {
+        let config = Config::without_addresses([6; 32]).with_slaac(InterfaceIds::Eui64);
+        beside(&config, Offloads::NONE, |told| {
+            let mut server = dnsmasq("[fd00::53],[fd00::54]", "example.test");
+            told.wait_for(NetEvent::AddressUp(eui64([0xfd00, 0, 0, 0]).into()));
+            told.wait_for_dhcpv6(&["fd00::53", "fd00::54"], &["example.test"]);
+            let dns: Vec<IpAddr> = told.dns.lock().unwrap().clone();
+            let address = |text: &str| text.parse::<IpAddr>().expect("an address");
+            assert_eq!(dns[..2], [address("fd00::53"), address("fd00::54")]);
+            // Another server, and somebody who wants to know.
+            server.kill().expect("it runs");
+            server.wait().expect("it ends");
+            let mut server = dnsmasq("[fd00::99]", "example.org");
+            told.ask.store(true, Ordering::Relaxed);
+            told.wait_for_dhcpv6(&["fd00::99"], &["example.org"]);
+            let first = told.dns.lock().unwrap().first().copied();
+            assert_eq!(first, Some(address("fd00::99")));
+            server.kill().expect("it runs");
+            server.wait().expect("it ends");
+        });
     });
 }
