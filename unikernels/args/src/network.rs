@@ -8,7 +8,7 @@ use core::str::FromStr;
 use core::time::Duration;
 
 use log::LevelFilter;
-use pollwire_core::{Config, DhcpConfig, Fallback, Ipv4Cidr, ParseCidrError};
+use pollwire_core::{Config, DhcpConfig, Fallback, Ipv4Cidr, ParseCidrError, VlanId};
 
 use crate::ipv6::{self, Ipv6};
 use crate::{Matches, Opt, Stop};
@@ -25,6 +25,7 @@ const FALLBACK: Opt = Opt::value(
     "the address to have while no DHCP server answers",
 );
 const HOSTNAME: Opt = Opt::value("hostname", "NAME", "what this host calls itself to DHCP");
+const VLAN: Opt = Opt::value("vlan", "ID", "the VLAN to be in, 1 to 4094: frames are tagged");
 const LOG: Opt = Opt::value(
     "log",
     "LEVEL",
@@ -83,6 +84,8 @@ pub struct Network {
     pub nameservers: Vec<IpAddr>,
     /// From `--hostname`; empty for none.
     pub hostname: String,
+    /// From `--vlan`.
+    pub vlan: Option<VlanId>,
     /// From `--log`.
     pub log: Option<LevelFilter>,
 }
@@ -99,6 +102,18 @@ impl FromStr for Nameserver {
             Some(("udp" | "tcp" | "tls", _)) => Ok(Self(None)),
             _ => text.parse().map(|address| Self(Some(address))),
         }
+    }
+}
+
+/// A VLAN's number.
+struct Vlan(VlanId);
+
+impl FromStr for Vlan {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        let id = text.parse().ok().and_then(VlanId::new);
+        id.map(Self).ok_or("not a number from 1 to 4094")
     }
 }
 
@@ -123,6 +138,7 @@ impl Network {
         ipv6::NO_DAD,
         Self::NAMESERVER,
         HOSTNAME,
+        VLAN,
         LOG,
     ];
 
@@ -143,6 +159,7 @@ impl Network {
                 .filter_map(|server| server.0)
                 .collect(),
             hostname: matches.value(&HOSTNAME)?.unwrap_or_default(),
+            vlan: matches.value::<Vlan>(&VLAN)?.map(|vlan| vlan.0),
             log: matches.value(&LOG)?,
         };
         if network.ipv4.is_empty() && !network.ipv6.is_wanted() {
@@ -179,6 +196,7 @@ impl Network {
     #[must_use]
     pub fn config(&self, seed: [u8; 32]) -> Config {
         let mut config = Config::without_addresses(seed);
+        config.vlan = self.vlan;
         config.ipv4.extend(self.addresses().take(MAX_ADDRESSES));
         self.ipv6.configure(&mut config);
         let nameservers = self.nameservers.iter().copied();
@@ -248,6 +266,7 @@ mod tests {
             "--nameserver=10.0.0.53",
             "--nameserver=fd00::53",
             "--hostname=web",
+            "--vlan=10",
         ])
         .expect("fine");
         assert_eq!(network.to_string(), "10.0.0.2/24, 10.0.0.3/24, dhcp");
@@ -255,6 +274,7 @@ mod tests {
         assert_eq!(config.ipv4.len(), 2);
         assert_eq!(config.ipv4_gateway, Some(Ipv4Addr::new(10, 0, 0, 1)));
         assert_eq!(config.dns_servers.len(), 2);
+        assert_eq!(config.vlan, VlanId::new(10));
         let dhcp = config.dhcp.expect("asked for");
         assert_eq!((&dhcp.host_name[..], dhcp.probe), ("web", true));
         assert_eq!(dhcp.fallback, None);
@@ -288,6 +308,8 @@ mod tests {
                 "goes with --ipv4=dhcp",
             ),
             (&["--ipv4=dhcp", "--nameserver=dns"], "--nameserver=dns"),
+            (&["--ipv4=dhcp", "--vlan=0"], "1 to 4094"),
+            (&["--ipv4=dhcp", "--vlan=4095"], "1 to 4094"),
         ] {
             let stop = network(args).expect_err("a mistake");
             assert!(stop.to_string().contains(part), "{stop}");
