@@ -25,7 +25,11 @@ const FALLBACK: Opt = Opt::value(
     "the address to have while no DHCP server answers",
 );
 const HOSTNAME: Opt = Opt::value("hostname", "NAME", "what this host calls itself to DHCP");
-const VLAN: Opt = Opt::value("vlan", "ID", "the VLAN to be in, 1 to 4094: frames are tagged");
+const VLAN: Opt = Opt::value(
+    "vlan",
+    "ID",
+    "the VLAN to be in, 1 to 4094: frames are tagged",
+);
 const LOG: Opt = Opt::value(
     "log",
     "LEVEL",
