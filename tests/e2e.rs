@@ -114,6 +114,9 @@ fn services_on_unikraft() {
         let host = Host::unikraft(&["services"])?;
         services(&host, &EMULATED)?;
         let _server = host.services()?;
+        if namespace::need("tcpdump").is_ok() {
+            checks::long_packets_come();
+        }
         if namespace::need("curl").is_ok() {
             http::curl();
         }

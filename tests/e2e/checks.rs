@@ -2,13 +2,13 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::host::{OURS, connect, patience};
+use super::host::{OURS, TAP, connect, patience};
 use super::http::{Counters, counter};
 
 /// Most UDP payload in one packet of 1500 bytes, and most of an ICMP echo.
@@ -304,4 +304,28 @@ pub(crate) fn nothing_held_for_ever(lent: u64) {
         assert!(start.elapsed() < 5 * second(), "frames stay in use");
         thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// Packets longer than the MTU come from the program: the device is to segment
+/// them.
+pub(crate) fn long_packets_come() {
+    let mut capture = Command::new("tcpdump")
+        .args(["-n", "-i", TAP, "-c", "1", "--immediate-mode"])
+        .arg(format!("src host {OURS} and greater 3000"))
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("tcpdump runs");
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = capture.try_wait().expect("a child") {
+            break status;
+        }
+        if start.elapsed() > 10 * second() {
+            let _ended = capture.kill();
+            break capture.wait().expect("a child");
+        }
+        // It may not listen yet.
+        chargen(1_000_000);
+    };
+    assert!(status.success(), "no packet was longer than the MTU");
 }

@@ -27,7 +27,7 @@
 /* Most packets that one call of rx_take passes over for being unfit. */
 #define MOST_FAILURES 64
 /* Buffers kept back from the ring, to take the place of received ones. */
-#define MOST_SPARE 32
+#define MOST_SPARE 32u
 /* How long sent pieces may stay with an idle device. */
 #define REAP_AFTER (10ULL * 1000 * 1000)
 /* How often a device without buffers looks whether there are any. */
