@@ -229,10 +229,11 @@ impl Stack {
     /// bound to any address sends an answer, to whom it received from last,
     /// from the address that was asked (RFC 1122, 3.3.4.2), and everything else
     /// from the address nearest to `remote`.
-    /// A frame
-    /// with no other handle and 42 bytes of headroom (62 for IPv6; 4 more on an
-    /// interface in a VLAN) carries its own headers; others get a second frame in front. A datagram that finds
-    /// no route or neighbour on its way out is dropped and counted.
+    ///
+    /// A frame with no other handle and 42 bytes of headroom (62 for IPv6; 4 more
+    /// on an interface in a VLAN) carries its own headers; others get a second
+    /// frame in front. A datagram that finds no route or neighbour on its way out
+    /// is dropped and counted.
     ///
     /// # Errors
     /// The frame, and [`Error::WouldBlock`] when the queue towards the device
