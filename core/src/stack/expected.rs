@@ -92,7 +92,7 @@ impl Stack {
             _ => None,
         };
         let Some(expected) = found else {
-            return Some(RxFrame { frame, meta });
+            return self.input_unexpected::<N>(now, RxFrame { frame, meta });
         };
         let bytes = frame.len() as u64;
         frame.trim_front(N);
@@ -276,7 +276,7 @@ fn half_word_at<const N: usize>(head: &[u8; N], at: usize) -> u32 {
 
 /// Whether the checksum of this segment of the flow holds.
 #[inline(always)]
-fn is_intact(tcp: &[u8], tcb: &Tcb<'_>) -> bool {
+pub(super) fn is_intact(tcp: &[u8], tcb: &Tcb<'_>) -> bool {
     #[expect(clippy::cast_possible_truncation, reason = "of an IP packet")]
     let pseudo = tcb.cold.template.pseudo_sum(tcp.len() as u16);
     (pseudo + Sum::of(tcp)).is_valid()

@@ -16,6 +16,7 @@ mod memory;
 mod path;
 mod tcp;
 mod time_wait;
+mod unexpected;
 
 use alloc::vec::Vec;
 use core::fmt;

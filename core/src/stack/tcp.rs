@@ -124,7 +124,7 @@ impl Stack {
     }
 
     #[inline]
-    fn on_flow_segment(
+    pub(super) fn on_flow_segment(
         &mut self,
         now: Instant,
         index: u32,

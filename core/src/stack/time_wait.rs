@@ -1,16 +1,20 @@
 //! Connections in TIME-WAIT: records that stand in for their flows.
 
-use pollwire_rings::Instant;
+use pollwire_offload::checksum::Sum;
+use pollwire_rings::{FrameBuf, Instant, TxMeta};
 
 use super::Stack;
 use super::Stray;
-use crate::tcp::header::{self, HeaderFields};
+use crate::tcp::emit;
+use crate::tcp::header;
 use crate::tcp::segment::Segment;
 use crate::tcp::seq::SeqNum;
 use crate::tcp::tcb::{TcpState, flag, mark};
 use crate::tcp::time_wait::{Reply, TimeWait};
-use crate::wire::tcp::ACK;
 use crate::{Counter, DropReason, FlowKey};
+
+/// Bytes of timestamps in a segment's options.
+const TIMESTAMPS_LEN: usize = 12;
 
 impl Stack {
     /// A flow entered TIME-WAIT: a record takes its place. What the reader has
@@ -23,6 +27,7 @@ impl Stack {
         let (record, value) = (TimeWait::of(&tcb, now), tcb.timestamp(now));
         let owned = tcb.hot.has(flag::OWNED);
         let pending = tcb.hot.has(flag::ACK_NOW);
+        let ecn = tcb.hot.has(flag::ECN);
         nodes.clear(&mut tcb.hot.send);
         tcb.cold.end_episode(nodes);
         tcb.hot.unsent = None;
@@ -34,12 +39,19 @@ impl Stack {
         tcb.cold.misc_at = Instant::ZERO;
         self.flows.remove(hash, index);
         self.timers.cancel(index);
+        let ready = if pending && !ecn {
+            self.ready_last_ack(index, &record, value)
+        } else {
+            None
+        };
         if !owned {
             self.tcp.release(index);
         }
         self.keep_time_wait(now, hash, &key, record);
-        if pending {
-            self.send_last_ack(now, &key, &record, value);
+        match ready {
+            Some(frame) => self.send_ready(frame),
+            None if pending => self.send_last_ack(now, &key, &record, value),
+            None => {}
         }
     }
 
@@ -100,16 +112,31 @@ impl Stack {
         }
     }
 
+    /// The last ACK of flow `index`, all headers included, while its link header
+    /// holds.
+    fn ready_last_ack(&self, index: u32, record: &TimeWait, value: u32) -> Option<FrameBuf> {
+        let (cold, key) = (self.tcp.cold(index)?, self.tcp.key(index)?);
+        if cold.template.generation != self.iface.generation() || !record.timestamps {
+            return None;
+        }
+        let mut frame = self.pool.alloc()?;
+        let out = frame.push_back(header::header_len(key, TIMESTAMPS_LEN))?;
+        let fields = record.ack_fields(value);
+        emit::write_plain(out, &cold.template, key, &fields, (0, Some(Sum::ZERO)));
+        Some(frame)
+    }
+
+    fn send_ready(&mut self, frame: FrameBuf) {
+        self.counters.inc(Counter::TcpSegmentsOut);
+        let sent = self.outbox.push(frame.freeze(), None, TxMeta::default());
+        if sent.is_err() {
+            self.counters.drop(DropReason::OutboxFull);
+        }
+    }
+
     /// `value`: of the flow's timestamp clock.
     fn send_last_ack(&mut self, now: Instant, key: &FlowKey, record: &TimeWait, value: u32) {
-        let fields = HeaderFields {
-            seq: record.snd_nxt,
-            ack: record.rcv_nxt,
-            flags: ACK,
-            window: record.window,
-            timestamps: record.timestamps.then_some((value, record.ts_recent)),
-            ecn: 0,
-        };
+        let fields = record.ack_fields(value);
         let options = header::plain_options(fields.timestamps, &[]);
         self.send_control(now, key, &fields, &options);
     }

@@ -299,7 +299,7 @@ impl Tcb<'_> {
 
 /// Headers of a segment whose only options are timestamps, if any.
 #[inline]
-fn write_plain(
+pub(crate) fn write_plain(
     out: &mut [u8],
     template: &Template,
     key: &FlowKey,

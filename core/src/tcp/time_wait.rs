@@ -3,6 +3,7 @@
 
 use pollwire_rings::Instant;
 
+use super::header::HeaderFields;
 use super::records::Record;
 use super::segment::Segment;
 use super::seq::SeqNum;
@@ -76,6 +77,18 @@ impl TimeWait {
             due: millis(now).wrapping_add(TIME_WAIT_MILLIS),
             window: u16::try_from(window).unwrap_or(u16::MAX),
             timestamps: tcb.hot.has(flag::TIMESTAMPS),
+        }
+    }
+
+    /// The header of the last ACK; `value` is of the flow's timestamp clock.
+    pub(crate) fn ack_fields(&self, value: u32) -> HeaderFields {
+        HeaderFields {
+            seq: self.snd_nxt,
+            ack: self.rcv_nxt,
+            flags: ACK,
+            window: self.window,
+            timestamps: self.timestamps.then_some((value, self.ts_recent)),
+            ecn: 0,
         }
     }
 
