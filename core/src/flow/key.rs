@@ -109,6 +109,12 @@ impl FlowKey {
             && self.local == words_of(IpAddr::from(*local))
     }
 
+    /// Whether both flows are between the same two hosts.
+    #[inline]
+    pub(crate) fn has_ends_of(&self, other: &Self) -> bool {
+        self.remote == other.remote && self.local == other.local
+    }
+
     /// This host's end.
     #[inline]
     #[must_use]

@@ -1,5 +1,6 @@
 //! Segments that no flow's output sends: resets, and the answers of records.
 
+use pollwire_offload::checksum::Sum;
 use pollwire_rings::{FrameBuf, FrameRef, Instant, TxMeta};
 
 use super::Stack;
@@ -9,7 +10,7 @@ use crate::tcp::segment::{MIN_HEADER, Segment};
 use crate::tcp::seq::SeqNum;
 use crate::tcp::tcb::flag;
 use crate::wire::tcp::{ACK, RST};
-use crate::{Counter, FlowKey};
+use crate::{Counter, DropReason, FlowKey};
 
 const PROTOCOL_TCP: u8 = 6;
 
@@ -74,6 +75,19 @@ impl Stack {
             self.counters.inc(Counter::NoFrame);
             return;
         };
+        if let Some(last) = self.last_template(key)
+            && let Some(out) = frame.push_back(header::header_len(key, options.len()))
+        {
+            header::write_all(
+                out,
+                &last.link(),
+                key,
+                fields,
+                options,
+                (0, Some(Sum::ZERO)),
+            );
+            return self.send_ready(frame);
+        }
         if let Some(out) = frame.push_back(MIN_HEADER + options.len()) {
             header::write_tcp(out, key, fields, options);
             let check = header::pseudo_sum(key, out.len()).add_bytes(out).finish();
@@ -83,6 +97,15 @@ impl Stack {
         }
         self.counters.inc(Counter::TcpSegmentsOut);
         self.send_segment(now, key, frame, None);
+    }
+
+    /// Sends a segment that has all its headers.
+    pub(super) fn send_ready(&mut self, frame: FrameBuf) {
+        self.counters.inc(Counter::TcpSegmentsOut);
+        let sent = self.outbox.push(frame.freeze(), None, TxMeta::default());
+        if sent.is_err() {
+            self.counters.drop(DropReason::OutboxFull);
+        }
     }
 
     pub(super) fn send_segment(

@@ -15,7 +15,7 @@ use crate::tcp::open::{self, Offer};
 use crate::tcp::rtt::Rtt;
 use crate::tcp::segment::{MIN_HEADER, Segment};
 use crate::tcp::seq::SeqNum;
-use crate::tcp::tcb::{Tcb, TcpState};
+use crate::tcp::tcb::{Tcb, TcpState, flag};
 use crate::wire::tcp::{ACK, ECE, SYN};
 use crate::{Counter, DropReason, FlowKey};
 
@@ -231,7 +231,12 @@ impl Stack {
             return verdict.and(Err(DropReason::TcpNoFlow));
         }
         opened(&mut tcb);
-        self.tcp.touch(flow);
+        if tcb.hot.has(flag::ACK_NOW) || tcb.deadline().is_some() {
+            self.tcp.touch(flow);
+        } else {
+            // Nothing to say yet; what the peer says will be recognised.
+            self.has_link(now, flow);
+        }
         self.apply_outcome(now, flow, verdict?)
     }
 
@@ -397,7 +402,7 @@ impl Stack {
                 continue;
             };
             let (name, hash) = (half_open::name_of(&key, owner), self.flows.hash(&key));
-            if owner != listener || self.tcp.handshakes.find(hash, &name) != Some(index) {
+            if owner != listener || self.tcp.handshakes.find(hash, || name) != Some(index) {
                 continue;
             }
             if let Some(record) = self.tcp.handshakes.get(index).copied() {

@@ -136,7 +136,9 @@ impl Stack {
             return Err(DropReason::TcpNoFlow);
         };
         let verdict = tcb.on_segment(&mut env, seg, frame);
-        self.tcp.touch(index);
+        if !matches!(verdict, Ok(Outcome::TimeWait | Outcome::Ended(_))) {
+            self.tcp.touch(index);
+        }
         if self.tcp.nodes.episodes.are_low() {
             self.tcp.reclaim();
         }
@@ -247,12 +249,12 @@ impl Stack {
             && let Some(index) = self
                 .tcp
                 .handshakes
-                .find(hash, &half_open::name_of(key, listener))
+                .find(hash, || half_open::name_of(key, listener))
         {
             return self.on_handshake_segment(now, &stray, index, seg, frame);
         }
         let mut least = None;
-        if let Some(index) = self.tcp.time_wait.find(hash, &key.to_words()) {
+        if let Some(index) = self.tcp.time_wait.find(hash, || key.to_words()) {
             least = self.on_time_wait_segment(now, key, index, seg)?;
             if least.is_none() {
                 return Ok(());
@@ -479,7 +481,7 @@ impl Stack {
     /// Whether the flow's cached Ethernet header holds; it is renewed when
     /// neighbours changed.
     #[inline]
-    fn has_link(&mut self, now: Instant, index: u32) -> bool {
+    pub(super) fn has_link(&mut self, now: Instant, index: u32) -> bool {
         let generation = self.iface.generation();
         let Some(cold) = self.tcp.cold(index) else {
             return false;
@@ -487,17 +489,40 @@ impl Stack {
         cold.template.generation == generation || self.renew_link(now, index)
     }
 
+    /// What segments of the flow with this key begin with.
+    fn template_of(&mut self, now: Instant, key: &FlowKey) -> Option<Template> {
+        if let Some(last) = self.last_template(key) {
+            return Some(last.with_ports_of(key));
+        }
+        let (link, generation) = self.link_template(now, key.local().ip(), key.remote().ip())?;
+        let template = Template::new(link, key, generation);
+        self.tcp.last_template = (*key, template);
+        Some(template)
+    }
+
+    /// The template that was worked out last, if it is of a flow between the same
+    /// hosts, and holds: connections come in rows.
+    #[inline]
+    pub(super) fn last_template(&self, key: &FlowKey) -> Option<&Template> {
+        let (known, template) = &self.tcp.last_template;
+        let holds = template.generation == self.iface.generation() && known.has_ends_of(key);
+        holds.then_some(template)
+    }
+
     #[cold]
     fn renew_link(&mut self, now: Instant, index: u32) -> bool {
         let Some(key) = self.tcp.key(index).copied() else {
             return false;
         };
-        let (local, remote) = (key.local().ip(), key.remote().ip());
-        let link = self.link_template(now, local, remote);
-        match (link, self.tcp.tcb(index)) {
-            (Some((link, generation)), Some(tcb)) => {
-                tcb.cold.template = Template::new(link, &key, generation);
-                tcb.cold.template.set_ecn(tcb.ecn_codepoint());
+        let remote = key.remote().ip();
+        let template = self.template_of(now, &key);
+        match (template, self.tcp.tcb(index)) {
+            (Some(template), Some(tcb)) => {
+                tcb.cold.template = template;
+                let codepoint = tcb.ecn_codepoint();
+                if codepoint != 0 {
+                    tcb.cold.template.set_ecn(codepoint);
+                }
                 tcb.cold.link_progress = tcb.hot.progress();
                 self.adopt_path_mtu(now, index, remote);
                 true

@@ -1,7 +1,7 @@
 //! Connections in TIME-WAIT: records that stand in for their flows.
 
 use pollwire_offload::checksum::Sum;
-use pollwire_rings::{FrameBuf, Instant, TxMeta};
+use pollwire_rings::{FrameBuf, Instant};
 
 use super::Stack;
 use super::Stray;
@@ -70,7 +70,7 @@ impl Stack {
 
     /// Whether a connection with this key waits in TIME-WAIT.
     pub(crate) fn in_time_wait(&self, hash: u32, key: &FlowKey) -> bool {
-        self.tcp.time_wait.find(hash, &key.to_words()).is_some()
+        self.tcp.time_wait.find(hash, || key.to_words()).is_some()
     }
 
     /// A segment for a connection in TIME-WAIT. `Ok(Some(_))`: it is a SYN that
@@ -107,7 +107,7 @@ impl Stack {
 
     /// A new incarnation is open: it takes the place of one that waits.
     pub(super) fn leave_time_wait(&mut self, Stray { key, hash }: &Stray) {
-        if let Some(index) = self.tcp.time_wait.find(*hash, &key.to_words()) {
+        if let Some(index) = self.tcp.time_wait.find(*hash, || key.to_words()) {
             self.tcp.time_wait.remove(*hash, index);
         }
     }
@@ -124,14 +124,6 @@ impl Stack {
         let fields = record.ack_fields(value);
         emit::write_plain(out, &cold.template, key, &fields, (0, Some(Sum::ZERO)));
         Some(frame)
-    }
-
-    fn send_ready(&mut self, frame: FrameBuf) {
-        self.counters.inc(Counter::TcpSegmentsOut);
-        let sent = self.outbox.push(frame.freeze(), None, TxMeta::default());
-        if sent.is_err() {
-            self.counters.drop(DropReason::OutboxFull);
-        }
     }
 
     /// `value`: of the flow's timestamp clock.

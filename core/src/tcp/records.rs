@@ -85,11 +85,11 @@ impl<T: Copy + 'static, const QUEUES: usize> Records<T, QUEUES> {
 
     /// The record under this name, whose hash is `hash`.
     #[inline]
-    pub(crate) fn find(&self, hash: u32, name: &Name) -> Option<u32> {
+    pub(crate) fn find(&self, hash: u32, name: impl Fn() -> Name) -> Option<u32> {
         if self.len == 0 {
             return None;
         }
-        let same = |index: u32| self.record(index).is_some_and(|found| found.name == *name);
+        let same = |index: u32| self.record(index).is_some_and(|found| found.name == name());
         self.table.lookup(hash, same)
     }
 

@@ -15,6 +15,7 @@ use super::listen::Listener;
 use super::node::{Node, Nodes};
 use super::records::{Record, Records};
 use super::tcb::{Cold, Hot, Tcb, flag, mark};
+use super::template::Template;
 use super::time_wait::TimeWait;
 use super::{Env, MAX_REST};
 use crate::flow::Slot;
@@ -94,6 +95,8 @@ pub(crate) struct Tcp {
     /// How that flow's last expected packet began: checked, so a packet that
     /// begins alike is of that flow as well. All zero if there was none.
     pub(crate) last_head: Head,
+    /// What was worked out last for a flow without marks, and its key.
+    pub(crate) last_template: (FlowKey, Template),
     /// Flows that output must look at, linked through `Hot::next_touched`.
     touched: FlowList,
     /// The same, of interfaces that were not at hand.
@@ -132,6 +135,7 @@ impl Tcp {
             secrets,
             last: 0,
             last_head: [0; HEAD],
+            last_template: (FlowKey::EMPTY, Template::EMPTY),
             touched: FlowList::default(),
             parked: [FlowList::default(); MAX_INTERFACES],
             free: 0,

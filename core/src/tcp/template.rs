@@ -67,6 +67,13 @@ impl Template {
         }
     }
 
+    /// The same for another flow between the same hosts, without marks.
+    pub(crate) fn with_ports_of(mut self, key: &FlowKey) -> Self {
+        self.bytes[34..36].copy_from_slice(&key.local_port().to_be_bytes());
+        self.bytes[36..38].copy_from_slice(&key.remote_port().to_be_bytes());
+        self
+    }
+
     /// Marks the packets with an ECN codepoint (RFC 3168, 5).
     pub(crate) fn set_ecn(&mut self, codepoint: u8) {
         if self.is_v4() {

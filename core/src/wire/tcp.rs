@@ -87,6 +87,7 @@ impl TcpOptions {
     ///
     /// RFC 9293, 3.1: "TCP implementations MUST be prepared to handle an
     /// illegal option length (e.g., zero)" (MUST-7).
+    #[inline]
     #[must_use]
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         // A SYN's as Linux, and this stack, lays them out.
@@ -105,6 +106,7 @@ impl TcpOptions {
         Self::parse_any(bytes)
     }
 
+    #[inline(never)]
     fn parse_any(mut bytes: &[u8]) -> Option<Self> {
         let mut options = Self::default();
         while let [kind, rest @ ..] = bytes {

@@ -66,7 +66,7 @@ proptest! {
                     }
                 }
                 Step::Remove(n) => {
-                    let found = table.find(hash(n), &name(n));
+                    let found = table.find(hash(n), || name(n));
                     prop_assert_eq!(found.is_some(), model.iter().any(|q| q.contains(&n)));
                     if let Some(index) = found {
                         prop_assert_eq!(table.remove(hash(n), index), Some(u32::from(n)));
@@ -74,7 +74,7 @@ proptest! {
                     }
                 }
                 Step::Requeue(n, q) => {
-                    if let Some(index) = table.find(hash(n), &name(n)) {
+                    if let Some(index) = table.find(hash(n), || name(n)) {
                         table.requeue(index, q);
                         model.iter_mut().for_each(|q| q.retain(|&other| other != n));
                         model[q].push_back(n);
