@@ -13,7 +13,7 @@ use core::time::Duration;
 use pollwire_rings::Instant;
 
 use crate::iface::Interface;
-use crate::{Counter, Stack};
+use crate::{Counter, FlowKey, Stack};
 
 /// Paths remembered at once. Of more, the one that would be forgotten next is.
 const MAX_PATHS: usize = 64;
@@ -92,6 +92,16 @@ impl Stack {
         self.paths
             .get(self.now(), to)
             .map_or(link, |mtu| mtu.min(link))
+    }
+
+    /// The same, for the path of the flow with this key.
+    #[inline]
+    pub(crate) fn path_mtu_of(&self, key: &FlowKey) -> u16 {
+        if key.is_v4() && self.paths.paths.is_empty() && self.has_one() {
+            self.iface.caps().mtu
+        } else {
+            self.path_mtu_between(key.local().ip(), key.remote().ip())
+        }
     }
 
     /// A router could not pass on a packet of ours to `to`, `sent` bytes long,

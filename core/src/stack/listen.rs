@@ -77,7 +77,7 @@ impl Stack {
             return Err(DropReason::TcpSynQueueFull);
         }
         owner.half_open += 1;
-        self.note_due(now.plus_nanos(record.nanos_left(now)));
+        self.note_due(now.plus_nanos(half_open::FIRST_TIMEOUT_NANOS));
         self.send_answer(now, key, listener, &record, offsets.timestamp(now));
         Ok(())
     }
@@ -163,7 +163,16 @@ impl Stack {
             return Err(DropReason::TcpNoListener);
         };
         match record.on_segment(seg, open::syn_window(&owner.options.tcp)) {
-            Step::Complete => self.complete(now, stray, index, seg, frame),
+            Step::Complete => {
+                // The last ACK of a handshake: now it takes a flow, if the listener
+                // has room for it. Else the record stays, and the peer's next
+                // segment, or its answer to another SYN-ACK, tries again.
+                let flow = self.open_passive(now, stray, listener, &record)?;
+                self.finish_handshake(now, flow, seg, frame, |_| {})?;
+                self.forget_handshake(stray.hash, index);
+                self.leave_time_wait(stray);
+                Ok(())
+            }
             Step::Answer => {
                 if let Some(record) = self.tcp.handshakes.get_mut(index) {
                     record.refresh(seg);
@@ -186,31 +195,6 @@ impl Stack {
             }
             Step::Drop(reason) => Err(reason),
         }
-    }
-
-    /// The last ACK of a handshake: now it takes a flow, if the listener has
-    /// room for it. Else the record stays, and the peer's next segment, or its
-    /// answer to another SYN-ACK, tries again.
-    fn complete(
-        &mut self,
-        now: Instant,
-        stray: &Stray,
-        index: u32,
-        seg: &Segment,
-        frame: FrameBuf,
-    ) -> Result<(), DropReason> {
-        let (Some(record), Some(name)) = (
-            self.tcp.handshakes.get(index).copied(),
-            self.tcp.handshakes.name(index),
-        ) else {
-            return Err(DropReason::TcpNoFlow);
-        };
-        let listener = half_open::listener_of(&name);
-        let flow = self.open_passive(now, stray, listener, &record)?;
-        self.finish_handshake(now, flow, seg, frame, |_| {})?;
-        self.forget_handshake(stray.hash, index);
-        self.leave_time_wait(stray);
-        Ok(())
     }
 
     /// Gives a flow in SYN-RECEIVED the segment that opens it.
@@ -271,8 +255,8 @@ impl Stack {
     /// its flow's key.
     fn forget_handshake(&mut self, hash: u32, index: u32) {
         let name = self.tcp.handshakes.name(index);
-        let removed = self.tcp.handshakes.remove(hash, index);
         let owner = name.map(|name| usize::from(half_open::listener_of(&name)));
+        let removed = self.tcp.handshakes.remove(hash, index);
         if let (Some(_), Some(owner)) = (removed, owner)
             && let Some(owner) = self.tcp.listeners.get_mut(owner)
         {

@@ -123,7 +123,7 @@ impl Stack {
         tcp.flow(index, now, pool, counters, rx_rest)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn on_flow_segment(
         &mut self,
         now: Instant,
@@ -146,6 +146,7 @@ impl Stack {
             self.log_segment(now, index, seg, was);
         }
         match verdict {
+            Ok(Outcome::Keep) => Ok(()),
             Ok(outcome) => self.apply_outcome(now, index, outcome),
             Err(reason) => {
                 self.challenge_if_due(now, index);
@@ -244,7 +245,7 @@ impl Stack {
         if ip.broadcast {
             return Err(DropReason::TcpNotUnicast);
         }
-        let listener = listen::find(&self.tcp.listeners, key.local());
+        let listener = listen::find(&self.tcp.listeners, key);
         if let Some(listener) = listener
             && let Some(index) = self
                 .tcp
@@ -315,7 +316,7 @@ impl Stack {
     /// The largest segment that this host takes.
     pub(super) fn mss_of(&self, key: &FlowKey) -> u16 {
         let headers = if key.is_v4() { 40 } else { 60 };
-        let mss = self.path_mtu_between(key.local().ip(), key.remote().ip());
+        let mss = self.path_mtu_of(key);
         let mss = mss.saturating_sub(headers).max(88);
         let frame = self
             .pool
@@ -514,7 +515,6 @@ impl Stack {
         let Some(key) = self.tcp.key(index).copied() else {
             return false;
         };
-        let remote = key.remote().ip();
         let template = self.template_of(now, &key);
         match (template, self.tcp.tcb(index)) {
             (Some(template), Some(tcb)) => {
@@ -524,12 +524,12 @@ impl Stack {
                     tcb.cold.template.set_ecn(codepoint);
                 }
                 tcb.cold.link_progress = tcb.hot.progress();
-                self.adopt_path_mtu(now, index, remote);
+                self.adopt_path_mtu(now, index, &key);
                 true
             }
             _ => {
                 if self.vlan().is_some() {
-                    self.adopt_path_mtu(now, index, remote);
+                    self.adopt_path_mtu(now, index, &key);
                 }
                 false
             }
@@ -537,8 +537,8 @@ impl Stack {
     }
 
     /// Has the flow know what its path carries.
-    fn adopt_path_mtu(&mut self, now: Instant, index: u32, remote: IpAddr) {
-        let mtu = self.path_mtu(remote);
+    fn adopt_path_mtu(&mut self, now: Instant, index: u32, key: &FlowKey) {
+        let mtu = self.path_mtu_of(key);
         if let Some((mut tcb, mut env)) = self.flow(now, index) {
             tcb.on_path_mtu(&mut env, mtu);
         }

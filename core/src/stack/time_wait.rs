@@ -10,7 +10,7 @@ use crate::tcp::header;
 use crate::tcp::segment::Segment;
 use crate::tcp::seq::SeqNum;
 use crate::tcp::tcb::{TcpState, flag, mark};
-use crate::tcp::time_wait::{Reply, TimeWait};
+use crate::tcp::time_wait::{Reply, TIME_WAIT_NANOS, TimeWait};
 use crate::{Counter, DropReason, FlowKey};
 
 /// Bytes of timestamps in a segment's options.
@@ -28,15 +28,17 @@ impl Stack {
         let owned = tcb.hot.has(flag::OWNED);
         let pending = tcb.hot.has(flag::ACK_NOW);
         let ecn = tcb.hot.has(flag::ECN);
-        nodes.clear(&mut tcb.hot.send);
-        tcb.cold.end_episode(nodes);
-        tcb.hot.unsent = None;
-        tcb.hot.state = TcpState::Closed;
-        tcb.hot.clear(flag::ACK_NOW);
-        tcb.cold.marks |= mark::TIME_WAIT;
-        tcb.hot.rtx_at = Instant::ZERO;
-        tcb.hot.ack_at = Instant::ZERO;
-        tcb.cold.misc_at = Instant::ZERO;
+        if owned {
+            nodes.clear(&mut tcb.hot.send);
+            tcb.cold.end_episode(nodes);
+            tcb.hot.unsent = None;
+            tcb.hot.state = TcpState::Closed;
+            tcb.hot.clear(flag::ACK_NOW);
+            tcb.cold.marks |= mark::TIME_WAIT;
+            tcb.hot.rtx_at = Instant::ZERO;
+            tcb.hot.ack_at = Instant::ZERO;
+            tcb.cold.misc_at = Instant::ZERO;
+        }
         self.flows.remove(hash, index);
         self.timers.cancel(index);
         let ready = if pending && !ecn {
@@ -64,7 +66,7 @@ impl Stack {
         }
         let name = key.to_words();
         if self.tcp.time_wait.insert(hash, name, record, 0).is_some() {
-            self.note_due(now.plus_nanos(record.nanos_left(now)));
+            self.note_due(now.plus_nanos(TIME_WAIT_NANOS));
         }
     }
 

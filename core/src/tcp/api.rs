@@ -317,7 +317,9 @@ impl Stack {
         let Ok((mut tcb, mut env)) = self.tcb_env(id) else {
             return;
         };
-        tcb.watch_log(false);
+        if tcb.has_mark(mark::LOGGED) {
+            tcb.watch_log(false);
+        }
         let unread = tcb.has_unread() && !tcb.hot.has(flag::READ_SHUT);
         tcb.hot
             .clear(flag::OWNED | flag::WAIT_READ | flag::WAIT_WRITE);

@@ -123,7 +123,15 @@ impl Cold {
     }
 
     /// Gives the episode up, and what it queued.
+    #[inline]
     pub(crate) fn end_episode(&mut self, nodes: &mut Nodes) {
+        if self.episode.is_some() {
+            self.give_up_episode(nodes);
+        }
+    }
+
+    #[cold]
+    fn give_up_episode(&mut self, nodes: &mut Nodes) {
         if let Some(mut episode) = self.episode.take() {
             nodes.clear(&mut episode.out_of_order);
             nodes.episodes.put_back(episode);

@@ -18,7 +18,7 @@ const RETRIES: u8 = 5;
 /// A queue for each back-off step: the first transmission and the retries.
 pub(crate) const STEPS: usize = RETRIES as usize + 1;
 /// RFC 6298, 2.1: the timeout before any sample is one second.
-const FIRST_TIMEOUT_NANOS: u64 = 1_000_000_000;
+pub(crate) const FIRST_TIMEOUT_NANOS: u64 = 1_000_000_000;
 
 /// A handshake under way. All-zero is unused.
 #[derive(Clone, Copy)]

@@ -1,13 +1,14 @@
 //! Listeners: who may connect, and who waits to be accepted.
 
 use alloc::collections::VecDeque;
-use core::net::{IpAddr, SocketAddr};
+use core::net::IpAddr;
 use core::task::Waker;
 
 use pollwire_rings::Instant;
 
 use super::cookie;
 use super::options::TcpOptions;
+use crate::FlowKey;
 
 /// What a listener allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,13 +133,6 @@ impl Listener {
         self.cookie_at != Instant::ZERO && now.nanos_since(self.cookie_at) < cookie::LIFE_NANOS
     }
 
-    /// Whether a SYN to `local` is for this listener.
-    fn matches(&self, local: SocketAddr) -> bool {
-        self.open
-            && self.port == local.port()
-            && self.address.is_none_or(|address| address == local.ip())
-    }
-
     /// Whether no further handshake may begin.
     pub(crate) fn syn_queue_is_full(&self) -> bool {
         self.half_open >= self.options.syn_queue
@@ -168,14 +162,19 @@ impl Listener {
     }
 }
 
-/// The listener for SYNs to `local`: one at just that address before one at
+/// The listener for SYNs of the flow with this key: one at just that address before one at
 /// every address.
-pub(crate) fn find(listeners: &[Listener], local: SocketAddr) -> Option<u16> {
-    let matching = |exact: bool| {
-        listeners
-            .iter()
-            .position(|one| one.matches(local) && one.address.is_some() == exact)
-    };
-    let found = matching(true).or_else(|| matching(false))?;
-    u16::try_from(found).ok()
+pub(crate) fn find(listeners: &[Listener], key: &FlowKey) -> Option<u16> {
+    let (mut found, port) = (None, key.local_port());
+    for (index, one) in listeners.iter().enumerate() {
+        if !one.open || one.port != port {
+            continue;
+        }
+        match one.address {
+            None => found = found.or(Some(index)),
+            Some(address) if address == key.local().ip() => return u16::try_from(index).ok(),
+            Some(_) => {}
+        }
+    }
+    u16::try_from(found?).ok()
 }

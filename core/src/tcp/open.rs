@@ -105,6 +105,7 @@ impl Tcb<'_> {
     pub(crate) fn negotiate(&mut self, seg: &Segment, options: &[u8], now: Instant) {
         let offer = Offer::parse(seg, options, self.key.is_v4());
         self.accept(&offer, seg.seq, now);
+        self.measure_delivery(now);
         self.negotiate_ecn(seg);
     }
 
@@ -141,7 +142,6 @@ impl Tcb<'_> {
         // full as well.
         self.hot.rcv_mss = our_mss.min(DEFAULT_MSS[0]) - taken;
         self.init_congestion();
-        self.measure_delivery(now);
     }
 
     /// Takes over from the record of a handshake whose SYN-ACK offered

@@ -14,6 +14,8 @@ use crate::wire::tcp::{ACK, FIN, RST};
 /// 2 MSL in milliseconds; MSL is 30 seconds, as in Linux (RFC 9293, 3.4.2 takes
 /// 2 minutes and lets implementations choose).
 pub(crate) const TIME_WAIT_MILLIS: u32 = 60_000;
+/// The same in nanoseconds.
+pub(crate) const TIME_WAIT_NANOS: u64 = TIME_WAIT_MILLIS as u64 * 1_000_000;
 /// A new incarnation's sequence numbers begin at least this far behind the old
 /// one's: nothing of the old one lies in its window.
 const ISS_DISTANCE: u32 = 65_537;
