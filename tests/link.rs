@@ -13,7 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket as StdUdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use host::{Dnsmasq, Hasty, THEIRS, ip};
+use host::{Dnsmasq, Hasty, THEIRS, Udhcpd, ip};
 use namespace::{Skip, isolated, need};
 use pollwire::rings::tap::{Offloads, Tap};
 use pollwire::rings::{NetDevice, local_mac};
@@ -280,6 +280,46 @@ fn dhcp_survives_a_server_that_goes_and_another_that_comes() {
                 // And comes back with a server.
                 server = Some(Dnsmasq::start(50, "4m", &[]));
                 assert_eq!(address_up(net, 150).await, address, "the one that it had");
+            });
+            Ok(())
+        },
+    );
+}
+
+/// As above, with a server that is made otherwise: busybox's.
+#[test]
+fn dhcp_leases_from_another_server_that_goes_and_comes_back() {
+    isolated(
+        "dhcp_leases_from_another_server_that_goes_and_comes_back",
+        || {
+            let mut server = Some(Udhcpd::start(70, 120)?);
+            over_tap(&dhcp(), HASTE, async |net| {
+                let address = address_up(net, 90).await;
+                assert!((70..80).contains(&address.octets()[3]), "{address}");
+                let first = lease(net);
+                assert_eq!(first.server, THEIRS);
+                assert_eq!(first.routers[..], [THEIRS]);
+                assert_eq!(&first.domain[..], "example.test");
+                let dns: Vec<IpAddr> = net.with_stack(|stack| stack.dns_servers().collect());
+                assert_eq!(dns, [IpAddr::from([10, 9, 0, 53])]);
+                assert!(
+                    meanwhile(net, move || ping(address, 3000)).await,
+                    "no answer"
+                );
+                until(net, 90, "renewal", || {
+                    lease(net).expires_at > first.expires_at
+                })
+                .await;
+                // Nobody answers: the address goes when its time is up, and what
+                // came with it.
+                server.take();
+                let last = lease(net).expires_at;
+                address_down(net, 200, address).await;
+                assert!(net.now() >= last, "kept to the end");
+                assert_eq!(net.with_stack(|stack| stack.dns_servers().count()), 0);
+                server = Udhcpd::start(70, 120).ok();
+                let next = address_up(net, 150).await;
+                assert!((70..80).contains(&next.octets()[3]), "{next}");
             });
             Ok(())
         },

@@ -170,3 +170,52 @@ impl Drop for Dnsmasq {
         }
     }
 }
+
+/// Another DHCP server, busybox's, until it is dropped.
+pub(crate) struct Udhcpd {
+    child: Child,
+}
+
+impl Udhcpd {
+    /// Gives out addresses from 10.9.0.`first` to .`first + 9` for so many
+    /// seconds.
+    pub(crate) fn start(first: u8, lease: u32) -> Result<Self, Skip> {
+        let help = Command::new("busybox").args(["udhcpd", "--help"]).output();
+        let help = help.map_err(|error| Skip(format!("no busybox: {error}")))?;
+        if !String::from_utf8_lossy(&help.stderr).contains("Usage: udhcpd") {
+            return Err(Skip("busybox has no udhcpd".into()));
+        }
+        let run = env::var(super::namespace::INSIDE).expect("in a namespace");
+        let tmp = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+        let file = |what: &str| tmp.join(format!("udhcpd-{run}.{what}"));
+        let last = first + 9;
+        let (leases, pid) = (file("leases"), file("pid"));
+        fs::write(&leases, "").expect("writable");
+        let settings = format!(
+            "start 10.9.0.{first}\nend 10.9.0.{last}\ninterface tap0\nmax_leases 10\n\
+             lease_file {}\npidfile {}\nopt lease {lease}\nopt subnet 255.255.255.0\n\
+             opt router 10.9.0.1\nopt dns 10.9.0.53\nopt domain example.test\n",
+            leases.display(),
+            pid.display()
+        );
+        let conf = file("conf");
+        fs::write(&conf, settings).expect("writable");
+        let child = Command::new("busybox")
+            // It would wait two seconds for somebody who has the address.
+            .args(["udhcpd", "-f", "-a", "20"])
+            .arg(conf)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("busybox runs");
+        Ok(Self { child })
+    }
+}
+
+impl Drop for Udhcpd {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ended = self.child.kill();
+        let _status = self.child.wait();
+    }
+}
