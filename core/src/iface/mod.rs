@@ -16,7 +16,7 @@ pub(crate) mod tests;
 mod v6;
 mod vlan;
 
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use arrayvec::ArrayVec;
 use pollwire_rings::{Caps, Instant};
@@ -29,7 +29,7 @@ pub use v6::{InterfaceIds, Ipv6Config};
 pub use vlan::VlanId;
 
 use crate::stack::earlier;
-use crate::wire::{MacAddr, UnicastV4};
+use crate::wire::{MacAddr, UnicastV4, UnicastV6};
 use crate::{Config, Random};
 use claim::Claims;
 pub(crate) use claim::random_between;
@@ -188,11 +188,28 @@ impl Interface {
     /// Whether a packet from `src` to `dst` without a tag is from another host to
     /// this one and no other: what most packets are. Those that are not may be
     /// fine still.
-    #[inline]
-    pub(crate) fn is_exchange(&mut self, src: Ipv4Addr, dst: Ipv4Addr) -> bool {
-        self.exchange == Some((src, dst)) || self.check_exchange(src, dst)
+    #[inline(always)]
+    pub(crate) fn is_exchange(&mut self, src: IpAddr, dst: IpAddr) -> bool {
+        match (src, dst) {
+            (IpAddr::V4(src), IpAddr::V4(dst)) => {
+                self.exchange == Some((src, dst)) || self.check_exchange(src, dst)
+            }
+            (IpAddr::V6(src), IpAddr::V6(dst)) => self.check_exchange_v6(src, dst),
+            _ => false,
+        }
     }
 
+    #[inline(never)]
+    fn check_exchange_v6(&self, src: Ipv6Addr, dst: Ipv6Addr) -> bool {
+        // As there.
+        self.vlan.is_none()
+            && !self.has_siblings
+            && UnicastV6::new(src).is_some()
+            && !self.v6.is_local(src)
+            && self.v6.is_local(dst)
+    }
+
+    #[inline(never)]
     fn check_exchange(&mut self, src: Ipv4Addr, dst: Ipv4Addr) -> bool {
         // Neither tags nor the addresses of other interfaces are looked at here.
         if self.vlan.is_some() || self.has_siblings {

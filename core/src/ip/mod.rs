@@ -19,4 +19,5 @@ pub(crate) use icmpv6::Icmpv6Error;
 pub(crate) use meta::{IpFields, IpMeta};
 pub(crate) use outbox::Outbox;
 pub(crate) use output::{header, prepend};
+pub(crate) use output6::header as ipv6_header;
 pub(crate) use reassembly::Reassembly;

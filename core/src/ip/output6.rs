@@ -20,7 +20,7 @@ const HOPS_MULTICAST: u8 = 1;
 impl Stack {
     /// The same with the hop limit of packets to `dst` whose sender does not
     /// care, if it does not.
-    pub(super) fn with_hop_limit(&self, fields: IpFields, dst: Ipv6Addr) -> IpFields {
+    pub(crate) fn with_hop_limit(&self, fields: IpFields, dst: Ipv6Addr) -> IpFields {
         match fields.hop_limit {
             Some(_) => fields,
             None if dst.is_multicast() => fields.hops(HOPS_MULTICAST),
@@ -102,7 +102,7 @@ impl Stack {
 
 /// The IPv6 header of a packet with `payload_len` bytes behind it; `fields` has
 /// a hop limit.
-pub(super) fn header(
+pub(crate) fn header(
     fields: IpFields,
     src: Ipv6Addr,
     dst: Ipv6Addr,

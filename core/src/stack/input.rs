@@ -12,6 +12,7 @@ use zerocopy::FromBytes;
 
 use super::{IpMeta, Stack};
 use crate::tcp::header::{V4_PLAIN, V4_TIMED, V6_PLAIN, V6_TIMED};
+use crate::udp::{V4_HEADERS, V6_HEADERS};
 use crate::wire::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_VLAN};
 use crate::wire::icmpv4::PROTOCOL_UNREACHABLE;
 use crate::wire::ipv4::{self, PROTOCOL_ICMP, PROTOCOL_IGMP, PROTOCOL_TCP, PROTOCOL_UDP};
@@ -24,6 +25,7 @@ enum Kind {
     Tcp4,
     Udp4,
     Tcp6,
+    Udp6,
     Other,
 }
 
@@ -41,7 +43,11 @@ impl Kind {
                 PROTOCOL_UDP => Self::Udp4,
                 _ => Self::Other,
             },
-            0x86 if head[20] == PROTOCOL_TCP => Self::Tcp6,
+            0x86 => match head[20] {
+                PROTOCOL_TCP => Self::Tcp6,
+                PROTOCOL_UDP => Self::Udp6,
+                _ => Self::Other,
+            },
             _ => Self::Other,
         }
     }
@@ -60,7 +66,8 @@ impl Stack {
         let Some(piece) = pieces.next() else { return };
         let odd = match Kind::of(&piece.frame) {
             Kind::Tcp4 => self.input_lone::<V4_TIMED>(now, piece),
-            Kind::Udp4 => self.udp_expected(piece),
+            Kind::Udp4 => self.udp_expected::<V4_HEADERS>(piece),
+            Kind::Udp6 => self.udp_expected::<V6_HEADERS>(piece),
             Kind::Tcp6 => self.input_lone::<V6_TIMED>(now, piece),
             Kind::Other => Some(piece),
         };
@@ -75,7 +82,12 @@ impl Stack {
         while let Some(next) = pieces.peek() {
             let odd = match Kind::of(&next.frame) {
                 Kind::Tcp4 => self.input_expected::<V4_TIMED, V4_PLAIN>(now, pieces),
-                Kind::Udp4 => pieces.next().and_then(|piece| self.udp_expected(piece)),
+                Kind::Udp4 => {
+                    (pieces.next()).and_then(|piece| self.udp_expected::<V4_HEADERS>(piece))
+                }
+                Kind::Udp6 => {
+                    (pieces.next()).and_then(|piece| self.udp_expected::<V6_HEADERS>(piece))
+                }
                 Kind::Tcp6 => self.input_expected::<V6_TIMED, V6_PLAIN>(now, pieces),
                 Kind::Other => pieces.next(),
             };

@@ -4,39 +4,27 @@
 //! with a few compares. Anything else, and whatever is to be refused, takes the
 //! layers one by one, with the same result.
 
-use core::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use core::net::{IpAddr, SocketAddr};
 
 use pollwire_offload::checksum::Sum;
 use pollwire_rings::{FrameBuf, FramePool, RxChecksum, RxFrame, RxMeta};
 
-use super::{Datagram, Origin, Socket};
+use super::{Datagram, Origin, Socket, pseudo_sum};
+use crate::wire::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6};
 use crate::wire::ipv4::PROTOCOL_UDP;
-use crate::wire::{ETHERNET_HEADER, IPV4_HEADER, UDP_HEADER};
+use crate::wire::{ETHERNET_HEADER, IPV4_HEADER, IPV6_HEADER, UDP_HEADER};
 use crate::{Counter, Stack};
 
-/// Bytes of all headers.
-const HEADERS: usize = ETHERNET_HEADER + IPV4_HEADER + UDP_HEADER;
-
-/// Where a datagram is from, and to which address of ours.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Ends {
-    src: Ipv4Addr,
-    dst: Ipv4Addr,
-    src_port: u16,
-}
-
-impl Ends {
-    #[inline]
-    fn from(&self) -> SocketAddr {
-        SocketAddr::V4(SocketAddrV4::new(self.src, self.src_port))
-    }
-}
+/// Bytes of all headers over IPv4.
+pub(crate) const V4_HEADERS: usize = ETHERNET_HEADER + IPV4_HEADER + UDP_HEADER;
+/// The same over IPv6.
+pub(crate) const V6_HEADERS: usize = ETHERNET_HEADER + IPV6_HEADER + UDP_HEADER;
 
 /// The headers of a plain datagram.
 #[derive(Clone, Copy)]
 struct Plain {
-    ends: Ends,
-    dst_port: u16,
+    from: SocketAddr,
+    to: SocketAddr,
     /// Hop limit and traffic class.
     marks: [u8; 2],
     /// Bytes of payload.
@@ -44,13 +32,14 @@ struct Plain {
 }
 
 impl Stack {
-    /// Takes a packet if it is a plain datagram for the socket that received
-    /// last; else gives it back, untouched and uncounted.
+    /// Takes a packet if it is a plain datagram, with `N` bytes of headers, for
+    /// the socket that received last; else gives it back, untouched and
+    /// uncounted.
     #[inline(never)]
-    pub(crate) fn udp_expected(&mut self, piece: RxFrame) -> Option<RxFrame> {
+    pub(crate) fn udp_expected<const N: usize>(&mut self, piece: RxFrame) -> Option<RxFrame> {
         let RxFrame { frame, meta } = piece;
-        let plain = parse(&frame, meta, self.iface.mac().0)
-            .filter(|plain| self.iface.is_exchange(plain.ends.src, plain.ends.dst));
+        let plain = parse::<N>(&frame, meta, self.iface.mac().0)
+            .filter(|plain| self.iface.is_exchange(plain.from.ip(), plain.to.ip()));
         let socket = self.udp.sockets.get_mut(self.udp.last as usize);
         let (Some(plain), Some(socket)) = (plain, socket) else {
             return Some(RxFrame { frame, meta });
@@ -60,39 +49,44 @@ impl Stack {
         }
         self.counters.inc(Counter::FramesIn);
         self.counters.add(Counter::BytesIn, frame.len() as u64);
-        self.counters.inc(Counter::Ipv4In);
+        self.counters.inc(if N == V4_HEADERS {
+            Counter::Ipv4In
+        } else {
+            Counter::Ipv6In
+        });
         self.counters.inc(Counter::UdpIn);
-        socket.take(&plain, frame);
+        socket.take::<N>(&plain, frame);
         None
     }
 }
 
 impl Socket {
     /// Whether a datagram is for this socket, and nothing speaks against it.
-    #[inline]
+    #[inline(always)]
     fn expects(&self, plain: &Plain, frame: &FrameBuf, pool: &FramePool) -> bool {
         self.open
-            && self.port == plain.dst_port
-            && self.matches(IpAddr::V4(plain.ends.dst))
-            && self.remote.is_none_or(|remote| remote == plain.ends.from())
+            && self.port == plain.to.port()
+            && self.matches(plain.to.ip())
+            && self.remote.is_none_or(|remote| remote == plain.from)
             && (self.queue.is_empty()
                 || self.has_room(frame.slot_size()) && pool.available() >= pool.capacity() / 8)
     }
 
-    #[inline]
-    fn take(&mut self, plain: &Plain, mut frame: FrameBuf) {
-        frame.trim_front(HEADERS);
+    #[inline(always)]
+    fn take<const N: usize>(&mut self, plain: &Plain, mut frame: FrameBuf) {
+        frame.trim_front(N);
         frame.truncate(plain.len);
-        let again = self.newest == Some(plain.ends);
+        let origin = Origin {
+            from: plain.from,
+            to: Some(plain.to.ip()),
+        };
+        let again = self.newest == Some(origin);
         if !again {
-            self.newest = Some(plain.ends);
+            self.newest = Some(origin);
         }
         self.push(Datagram {
             payload: frame.freeze(),
-            origin: Origin {
-                from: plain.ends.from(),
-                to: Some(IpAddr::V4(plain.ends.dst)),
-            },
+            origin,
             marks: plain.marks,
             again,
             more: false,
@@ -100,48 +94,74 @@ impl Socket {
     }
 }
 
-/// Reads the headers of a frame to `mac`, if they are those of a datagram
-/// without anything unusual, lengths and checksums right.
-#[inline]
-fn parse(frame: &FrameBuf, meta: RxMeta, mac: [u8; 6]) -> Option<Plain> {
-    let head = frame.first_chunk::<HEADERS>()?;
+/// Reads the headers of a frame to `mac`, `N` bytes of them, if they are those of
+/// a datagram without anything unusual, lengths and checksums right.
+#[inline(always)]
+fn parse<const N: usize>(frame: &FrameBuf, meta: RxMeta, mac: [u8; 6]) -> Option<Plain> {
+    let head = frame.first_chunk::<N>()?;
     let half = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
-    let word = |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-    // IPv4 without options, whatever the type of service; not a fragment; UDP
-    // with a checksum; from one station to us.
-    let shape = !meta.continues
-        && head[23] == PROTOCOL_UDP
-        && word(12) & 0xffff_ff00 == 0x0800_4500
-        && half(20) & 0x3fff == 0
-        && half(40) != 0
-        && head[6] & 1 == 0
-        && head[..6] == mac;
-    if !shape {
+    let udp_at = N - UDP_HEADER;
+    // From one station to us; UDP with a checksum.
+    let whole = !meta.continues && half(udp_at + 6) != 0 && head[6] & 1 == 0 && head[..6] == mac;
+    let udp_len = half(udp_at + 4);
+    let is_v4 = N == V4_HEADERS;
+    if !whole
+        || !(if is_v4 {
+            is_plain_v4(head, udp_len)
+        } else {
+            is_plain_v6(head, udp_len)
+        })
+    {
         return None;
     }
-    let (total, udp_len) = (usize::from(half(16)), usize::from(half(38)));
-    let ip = head.get(ETHERNET_HEADER..)?.first_chunk::<IPV4_HEADER>()?;
-    if total != udp_len + IPV4_HEADER || !Sum::of_array(ip).is_valid() {
+    let len = usize::from(udp_len).checked_sub(UDP_HEADER)?;
+    let datagram = frame.get(udp_at..N + len)?;
+    let (src, dst) = if is_v4 {
+        let (src, dst): (&[u8; 4], &[u8; 4]) =
+            (head[26..].first_chunk()?, head[30..].first_chunk()?);
+        (IpAddr::from(*src), IpAddr::from(*dst))
+    } else {
+        let (src, dst): (&[u8; 16], &[u8; 16]) =
+            (head[22..].first_chunk()?, head[38..].first_chunk()?);
+        (IpAddr::from(*src), IpAddr::from(*dst))
+    };
+    if meta.checksum == RxChecksum::Unknown
+        && !(pseudo_sum(src, dst, udp_len) + Sum::of(datagram)).is_valid()
+    {
         return None;
     }
-    let len = udp_len.checked_sub(UDP_HEADER)?;
-    let udp = ETHERNET_HEADER + IPV4_HEADER;
-    let datagram = frame.get(udp..udp + udp_len)?;
-    if meta.checksum == RxChecksum::Unknown {
-        let address = |at: usize| [head[at], head[at + 1], head[at + 2], head[at + 3]];
-        let pseudo = Sum::pseudo_v4(address(26), address(30), PROTOCOL_UDP, half(38));
-        if !(pseudo + Sum::of(datagram)).is_valid() {
-            return None;
-        }
-    }
+    let marks = if is_v4 {
+        [head[22], head[15]]
+    } else {
+        [head[21], (head[14] << 4) | (head[15] >> 4)]
+    };
     Some(Plain {
-        ends: Ends {
-            src: Ipv4Addr::from_bits(word(26)),
-            dst: Ipv4Addr::from_bits(word(30)),
-            src_port: half(34),
-        },
-        dst_port: half(36),
-        marks: [head[22], head[15]],
+        from: SocketAddr::new(src, half(udp_at)),
+        to: SocketAddr::new(dst, half(udp_at + 2)),
+        marks,
         len,
     })
+}
+
+/// IPv4 without options, whatever the type of service; not a fragment; UDP.
+#[inline(always)]
+fn is_plain_v4<const N: usize>(head: &[u8; N], udp_len: u16) -> bool {
+    let half = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
+    let ip = head[ETHERNET_HEADER..].first_chunk::<IPV4_HEADER>();
+    half(12) == ETHERTYPE_IPV4
+        && head[14] == 0x45
+        && head[23] == PROTOCOL_UDP
+        && half(20) & 0x3fff == 0
+        && usize::from(half(16)) == usize::from(udp_len) + IPV4_HEADER
+        && ip.is_some_and(|ip| Sum::of_array(ip).is_valid())
+}
+
+/// IPv6 without extension headers, whatever the traffic class; UDP.
+#[inline(always)]
+fn is_plain_v6<const N: usize>(head: &[u8; N], udp_len: u16) -> bool {
+    let half = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
+    half(12) == ETHERTYPE_IPV6
+        && head[14] >> 4 == 6
+        && head[20] == PROTOCOL_UDP
+        && half(18) == udp_len
 }

@@ -33,7 +33,7 @@ use pollwire_rings::FrameRef;
 
 use crate::wire::ipv4::PROTOCOL_UDP;
 use crate::{ConnError, InterfaceId, Misuse};
-use expected::Ends;
+pub(crate) use expected::{V4_HEADERS, V6_HEADERS};
 pub use marks::UdpReceived;
 use marks::{Marks, Outgoing};
 use ports::Ports;
@@ -103,7 +103,7 @@ struct Socket {
     remote: Option<SocketAddr>,
     /// Where the newest datagram in the queue, or the one that was in it last,
     /// came from, if that was plain.
-    newest: Option<Ends>,
+    newest: Option<Origin>,
     /// Where the datagram received last came from.
     answering: Option<Origin>,
     /// Hop limit and traffic class of that one.

@@ -8,28 +8,25 @@
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use pollwire_offload::checksum::Sum;
-use pollwire_rings::{FrameRef, TxChecksum, TxMeta};
+use pollwire_rings::{FrameBuf, FrameRef, TxChecksum, TxMeta};
 
 use zerocopy::IntoBytes;
 
-use super::{Outgoing, UdpId, pseudo_sum};
-use crate::ip::{IpFields, header};
+use super::{Outgoing, UdpId, V4_HEADERS, V6_HEADERS, pseudo_sum};
+use crate::ip::{header, ipv6_header};
 use crate::wire::udp::CHECKSUM_AT;
 use crate::wire::{ETHERNET_HEADER, IPV4_HEADER, UDP_HEADER};
 use crate::{Counter, Stack};
 
-/// Where the IPv4 header begins, and the UDP header.
-const IP_AT: usize = ETHERNET_HEADER;
-const UDP_AT: usize = IP_AT + IPV4_HEADER;
-/// Bytes of all headers.
-const HEADERS: usize = UDP_AT + UDP_HEADER;
+type LinkHeader = [u8; ETHERNET_HEADER];
 
 /// The way to the peer that a socket wrote to last.
 pub(super) struct Route {
     pub(super) remote: SocketAddr,
     /// The interface's generation when the template was made; 0: there is none.
     generation: u32,
-    headers: [u8; HEADERS],
+    /// As many as `remote`'s version of IP has, lengths and checksums left out.
+    headers: [u8; V6_HEADERS],
     /// Of the IPv4 header, its length left out.
     ip: Sum,
     /// Of the pseudo-header, its length left out.
@@ -43,34 +40,28 @@ impl Route {
     pub(super) const NONE: Self = Self {
         remote: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
         generation: 0,
-        headers: [0; HEADERS],
+        headers: [0; V6_HEADERS],
         ip: Sum::ZERO,
         pseudo: Sum::ZERO,
         ports: Sum::ZERO,
     };
 
-    fn new(
-        fields: IpFields,
-        remote: SocketAddr,
-        source: (Ipv4Addr, u16),
-        destination: (Ipv4Addr, u16),
-        (link, generation): ([u8; ETHERNET_HEADER], u32),
-    ) -> Self {
-        let ip = header(fields, source.0, destination.0, 0);
-        let mut headers = [0; HEADERS];
-        let (ethernet, rest) = headers.split_at_mut(IP_AT);
-        let (network, transport) = rest.split_at_mut(IPV4_HEADER);
-        ethernet.copy_from_slice(&link);
-        network.copy_from_slice(ip.as_bytes());
-        transport[..2].copy_from_slice(&source.1.to_be_bytes());
-        transport[2..4].copy_from_slice(&destination.1.to_be_bytes());
+    /// `network` is the IP header, its length and checksum left out.
+    fn new(way: &Outgoing, network: &[u8], (link, generation): (LinkHeader, u32)) -> Self {
+        let (source, remote) = (way.source, way.remote);
+        let ports = [source.port(), remote.port()].map(u16::to_be_bytes);
+        let parts = [&link, network, ports.as_flattened()];
+        let mut headers = [0; V6_HEADERS];
+        for (to, byte) in headers.iter_mut().zip(parts.into_iter().flatten()) {
+            *to = *byte;
+        }
         Self {
             remote,
             generation,
-            ip: Sum::of(network),
-            pseudo: pseudo_sum(source.0.into(), destination.0.into(), 0),
-            ports: Sum::of(transport),
             headers,
+            ip: Sum::of(network),
+            pseudo: pseudo_sum(source.ip(), remote.ip(), 0),
+            ports: Sum::of(ports.as_flattened()),
         }
     }
 
@@ -79,17 +70,23 @@ impl Route {
         self.generation = 0;
     }
 
-    /// Writes the headers of a datagram with `len` bytes of payload. `payload`
-    /// is its sum, or `None` where the device completes the checksum.
+    /// Writes the headers of a datagram with `len` bytes of payload, `N` bytes
+    /// of them. `payload` is its sum, or `None` where the device completes the
+    /// checksum.
     #[inline(always)]
-    fn stamp(&self, out: &mut [u8; HEADERS], len: u16, payload: Option<Sum>) -> TxMeta {
-        *out = self.headers;
+    fn stamp<const N: usize>(&self, out: &mut [u8; N], len: u16, payload: Option<Sum>) -> TxMeta {
+        let udp_at = N - UDP_HEADER;
+        out.copy_from_slice(&self.headers[..N]);
         let udp_len = len + UDP_HEADER as u16;
-        let total = udp_len + IPV4_HEADER as u16;
-        out[IP_AT + 2..IP_AT + 4].copy_from_slice(&total.to_be_bytes());
-        let check = self.ip.add_u16(total).finish();
-        out[IP_AT + 10..IP_AT + 12].copy_from_slice(&check.to_be_bytes());
-        out[UDP_AT + 4..UDP_AT + 6].copy_from_slice(&udp_len.to_be_bytes());
+        if N == V4_HEADERS {
+            let total = udp_len + IPV4_HEADER as u16;
+            out[16..18].copy_from_slice(&total.to_be_bytes());
+            let check = self.ip.add_u16(total).finish();
+            out[24..26].copy_from_slice(&check.to_be_bytes());
+        } else {
+            out[18..20].copy_from_slice(&udp_len.to_be_bytes());
+        }
+        out[udp_at + 4..udp_at + 6].copy_from_slice(&udp_len.to_be_bytes());
         let pseudo = self.pseudo.add_u16(udp_len);
         let (check, checksum) = match payload {
             Some(payload) => {
@@ -101,16 +98,30 @@ impl Route {
             None => (
                 pseudo.fold(),
                 TxChecksum::Partial {
-                    start: UDP_AT as u16,
+                    start: udp_at as u16,
                     offset: CHECKSUM_AT,
                 },
             ),
         };
-        out[UDP_AT + 6..].copy_from_slice(&check.to_be_bytes());
+        out[udp_at + 6..].copy_from_slice(&check.to_be_bytes());
         TxMeta {
             checksum,
             gso: None,
         }
+    }
+
+    /// Writes the headers into the frame's headroom, if there is enough.
+    #[inline(always)]
+    fn prepend<const N: usize>(&self, frame: &mut FrameBuf, offloaded: bool) -> Option<TxMeta> {
+        let payload = if offloaded {
+            None
+        } else {
+            Some(Sum::of(frame))
+        };
+        #[expect(clippy::cast_possible_truncation, reason = "not above the MTU")]
+        let len = frame.len() as u16;
+        let room = frame.push_front(N)?.first_chunk_mut()?;
+        Some(self.stamp::<N>(room, len, payload))
     }
 }
 
@@ -125,8 +136,10 @@ impl Stack {
         frame: FrameRef,
         remote: SocketAddr,
     ) -> Result<(), FrameRef> {
-        let caps = self.iface.caps();
-        let (mtu, offloaded) = (caps.mtu, caps.tx_checksum);
+        let (mtu, offloaded) = (
+            self.iface.mtu_for(remote.ip()),
+            self.iface.caps().tx_checksum,
+        );
         let generation = self.iface.generation();
         let Ok(socket) = self.udp.socket(id) else {
             return Err(frame);
@@ -135,27 +148,25 @@ impl Stack {
         let usual = route.generation == generation
             && route.remote == remote
             && socket.error.is_none()
-            && frame.len() + UDP_HEADER + IPV4_HEADER <= usize::from(mtu)
             && !self.outbox.is_full();
-        if !usual {
+        let v4 = remote.is_ipv4();
+        let headers = if v4 { V4_HEADERS } else { V6_HEADERS };
+        if !usual || frame.len() + headers > usize::from(mtu) + ETHERNET_HEADER {
             return Err(frame);
         }
         let mut frame = frame.try_into_mut()?;
-        let payload = if offloaded {
-            None
+        let (meta, counter) = if v4 {
+            let meta = route.prepend::<V4_HEADERS>(&mut frame, offloaded);
+            (meta, Counter::Ipv4Out)
         } else {
-            Some(Sum::of(&frame))
+            let meta = route.prepend::<V6_HEADERS>(&mut frame, offloaded);
+            (meta, Counter::Ipv6Out)
         };
-        // Not above the MTU, as was checked.
-        #[expect(clippy::cast_possible_truncation, reason = "not above the MTU")]
-        let len = frame.len() as u16;
-        let room = frame.push_front(HEADERS);
-        let Some(room) = room.and_then(|room| room.first_chunk_mut()) else {
+        let Some(meta) = meta else {
             return Err(frame.freeze());
         };
-        let meta = route.stamp(room, len, payload);
         self.counters.inc(Counter::UdpOut);
-        self.counters.inc(Counter::Ipv4Out);
+        self.counters.inc(counter);
         // It is not full, as was checked.
         let _ = self.outbox.push(frame.freeze(), None, meta);
         Ok(())
@@ -171,18 +182,28 @@ impl Stack {
             (socket.route.remote, socket.route.generation) = (remote, 0);
             return;
         }
-        let (SocketAddr::V4(from), SocketAddr::V4(to)) = (source, remote) else {
-            return;
-        };
         // Headers of datagrams that may have to leave in fragments differ.
-        if self.path_mtu(remote.ip()) < self.iface.caps().mtu {
+        if way.unsummed || self.path_mtu(remote.ip()) < self.iface.mtu_for(remote.ip()) {
             return;
         }
         let now = self.now();
-        let link = self.link_template(now, source.ip(), remote.ip());
-        if let (Some(link), Ok(socket)) = (link, self.udp.socket(id)) {
-            let (from, to) = ((*from.ip(), from.port()), (*to.ip(), to.port()));
-            socket.route = Route::new(way.fields, remote, from, to, link);
+        let Some(link) = self.link_template(now, source.ip(), remote.ip()) else {
+            return;
+        };
+        let route = match (source.ip(), remote.ip()) {
+            (IpAddr::V4(src), IpAddr::V4(dst)) => {
+                let header = header(way.fields, src, dst, 0);
+                Route::new(way, header.as_bytes(), link)
+            }
+            (IpAddr::V6(src), IpAddr::V6(dst)) => {
+                let fields = self.with_hop_limit(way.fields, dst);
+                let header = ipv6_header(fields, src, dst, 0);
+                Route::new(way, &header.to_bytes(), link)
+            }
+            _ => return,
+        };
+        if let Ok(socket) = self.udp.socket(id) {
+            socket.route = route;
         }
     }
 }

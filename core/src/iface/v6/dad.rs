@@ -90,6 +90,7 @@ impl Stack {
         log::info!("{address} is ours");
         // It may have been a peer's.
         self.tcp.forget_last();
+        self.iface.invalidate();
         self.events.push(NetEvent::AddressUp(IpAddr::V6(address)));
     }
 

@@ -148,7 +148,8 @@ impl Stack {
     pub(super) fn addresses_expire(&mut self, now: Instant) {
         let mut index = 0;
         while let Some(own) = self.iface.v6.addresses.get_mut(index) {
-            own.deprecated = own.preferred_until <= now;
+            let deprecated = own.preferred_until <= now;
+            let aged = core::mem::replace(&mut own.deprecated, deprecated) != deprecated;
             let (address, origin) = (own.address(), own.origin);
             let regenerates = own.regenerates_at() <= now;
             own.succeeded |= regenerates;
@@ -159,7 +160,11 @@ impl Stack {
                 if was_used {
                     self.events.push(NetEvent::AddressDown(IpAddr::V6(address)));
                 }
+                self.iface.invalidate();
                 continue;
+            }
+            if aged {
+                self.iface.invalidate();
             }
             if regenerates && origin == Origin::Temporary {
                 self.succeed(now, address);

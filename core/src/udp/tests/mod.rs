@@ -1,5 +1,6 @@
 mod marks;
 pub(crate) mod peer;
+mod v6;
 
 use core::net::{Ipv4Addr, SocketAddr};
 use core::sync::atomic::{AtomicU32, Ordering};

@@ -207,3 +207,34 @@ fn rfc7217_6_a_duplicate_made_address_is_made_anew() {
     assert!(host.stack.is_local(second.into()));
     host.finish();
 }
+
+/// RFC 6724, 5, rule 3: a kept way out does not outlive its source address.
+#[test]
+fn rfc4862_5_5_4_datagrams_leave_a_source_that_grows_old() {
+    let mut config = config();
+    let v6 = config.ipv6.as_mut().unwrap();
+    (v6.gateway, v6.slaac) = (None, true);
+    let mut host = Host::at_boot(&config);
+    host.stack.expire(host.now);
+    advertise(&mut host, 7200, 4);
+    let neighbor: Ipv6Addr = "2001:db8:51aa::9".parse().unwrap();
+    let any = core::net::SocketAddr::from((Ipv6Addr::UNSPECIFIED, 7));
+    let id = host.stack.udp_bind(any).unwrap();
+    let source = |host: &mut Host| {
+        let to = core::net::SocketAddr::from((neighbor, 7));
+        host.stack.udp_try_send(id, b"x", to).unwrap();
+        let message = super::advertisement(SOLICITED | OVERRIDE, neighbor, Some(mac(9)));
+        let before = host.sent();
+        host.give(Packet::icmp(&message).src(neighbor));
+        let after = host.sent();
+        let mut sent = before.iter().chain(&after);
+        sent.find(|sent| sent.next == 17).map(|sent| sent.src)
+    };
+    for _ in 0..4 {
+        source(&mut host);
+    }
+    assert_eq!(source(&mut host), Some(eui64()));
+    host.advance(4100);
+    assert_eq!(source(&mut host), Some(OUR_IP));
+    host.finish();
+}
