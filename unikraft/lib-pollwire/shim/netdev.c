@@ -610,7 +610,8 @@ static int configure(struct pollwire_uk_dev *dev, struct pollwire_uk_caps *caps)
 	packets = txq.nb_max / 2 + 1;
 	dev->rx_ring = rxq.nb_max / 2;
 	caps->rx_slots = dev->rx_ring + MOST_SPARE;
-	caps->tx_slots = MIN(packets * POLLWIRE_UK_TX_PIECES, INT16_MAX);
+	caps->tx_slots = MIN(packets * POLLWIRE_UK_TX_PIECES,
+			     (unsigned int)INT16_MAX);
 	caps->tx_pieces = MIN(POLLWIRE_UK_TX_PIECES, txq.nb_max - 1);
 	rc = make_slots(dev, caps->rx_slots, caps->tx_slots, packets);
 	if (rc < 0)
