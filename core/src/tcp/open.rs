@@ -24,7 +24,7 @@ const LEAST_OWN_MSS: u16 = 88;
 /// The smallest segment size that we let a peer impose.
 const MIN_MSS: u16 = 48;
 /// ACKs at the start of a connection that are not held back.
-const QUICK_ACKS: u8 = 8;
+pub(super) const QUICK_ACKS: u8 = 8;
 
 impl Tcb<'_> {
     /// Gives a new flow its first values. `mss` is what this side can receive.

@@ -14,6 +14,7 @@
 use pollwire_rings::{FramePool, FrameRef, Instant};
 
 use super::node::Queue;
+use super::open::QUICK_ACKS;
 use super::seq::SeqNum;
 use super::tcb::{Tcb, flag};
 use super::{Env, is_scarce};
@@ -60,6 +61,9 @@ impl Tcb<'_> {
             let len = len - old;
             self.take_in_order(env, frame, len)?;
             self.drain_out_of_order(env);
+            // The sender's window is small now, and grows by acknowledgements: like
+            // Linux, it is not to wait for every second segment.
+            self.cold.quick_acks = self.cold.quick_acks.max(QUICK_ACKS);
             return Ok(());
         }
         self.queue_out_of_order(env, seq, frame)

@@ -30,6 +30,25 @@ fn rfc5681_4_2_the_first_segments_are_acknowledged_at_once() {
     s.finish();
 }
 
+/// As after a loss the peer's window is small again.
+#[test]
+fn rfc5681_4_2_segments_behind_a_filled_hole_are_acknowledged_at_once() {
+    let mut s = Script::plain();
+    let seq = settle(&mut s);
+    s.inject(seg().seq(seq + 100).ack(1).data(&[0; 100]));
+    s.expect(seg().seq(1).ack(seq));
+    s.inject(seg().seq(seq).ack(1).data(&[0; 100]));
+    for at in 2..10 {
+        s.expect(seg().seq(1).ack(seq + at * 100));
+        s.inject(seg().seq(seq + at * 100).ack(1).data(&[0; 100]));
+    }
+    s.expect_quiet();
+    s.read();
+    s.advance(41);
+    s.skip();
+    s.finish();
+}
+
 #[test]
 fn rfc9293_3_8_6_3_full_is_what_the_peer_sends() {
     for size in [600u32, 1000, 1400] {
