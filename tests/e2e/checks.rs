@@ -122,6 +122,7 @@ fn full_segments_were_not_copied(length: usize, port: u16) -> bool {
     let more = |name: &str| after.get(name) - before.get(name);
     let all = after.since(&before);
     if more("tcp-retransmits") + more("tcp-dsacks-in") + more("tcp-dsacks-out") > 0 {
+        println!("port {port}: disturbed, once more: {all}");
         return false;
     }
     assert_eq!(more("copied-bytes"), 0, "bytes copied, port {port}: {all}");

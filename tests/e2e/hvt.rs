@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::emulator::Emulator;
 use super::host::{self, EMULATED, Host, image, tender};
 use super::namespace::{INSIDE, Skip, find, isolated, need};
-use super::{Amounts, MUCH, dns, fetch, http, services};
+use super::{Amounts, dns, fetch, http, services};
 
 /// What the checks start.
 const TOOLS: [&str; 5] = ["curl", "nginx", "openssl", "unbound", "wrk"];
@@ -25,7 +25,7 @@ const SILENCE: Duration = Duration::from_secs(400);
 const SOME: Amounts = Amounts {
     fragmented: 5,
     stream: 10_000_000,
-    uncopied: 2_000_000,
+    ..super::EMULATED
 };
 
 #[test]
@@ -36,7 +36,9 @@ fn programs_under_hvt() {
 #[test]
 #[ignore = "takes five minutes in an emulated machine"]
 fn programs_under_hvt_in_full() {
-    under_hvt("hvt::programs_under_hvt_in_full", || programs(&MUCH));
+    under_hvt("hvt::programs_under_hvt_in_full", || {
+        programs(&super::EMULATED)
+    });
 }
 
 fn programs(amounts: &Amounts) {

@@ -26,6 +26,8 @@ pub(super) struct Receiver {
     ready: VecDeque<Plaintext>,
     /// The beginning of a record that goes on in the next frame.
     partial: Vec<u8>,
+    /// That record's length, header included, when enough has come to tell.
+    whole: Option<usize>,
     end: Option<End>,
     /// Bytes that had to be copied, to be counted.
     copied: usize,
@@ -39,6 +41,7 @@ impl Receiver {
         Self {
             ready: VecDeque::new(),
             partial: Vec::new(),
+            whole: None,
             end: None,
             copied: 0,
         }
@@ -83,8 +86,12 @@ impl Receiver {
         self.finish(End::Closed);
     }
 
-    /// How many bytes were copied since the last question.
+    /// How many bytes were copied since the last question; those of a record
+    /// when it is whole.
     pub(super) fn take_copied(&mut self) -> usize {
+        if !self.partial.is_empty() && self.end.is_none() {
+            return 0;
+        }
         core::mem::take(&mut self.copied)
     }
 
@@ -100,29 +107,32 @@ impl Receiver {
     /// Goes on with the record that began in an earlier frame.
     fn complete(&mut self, engine: &mut Engine, frame: &mut FrameRef) -> Result<(), TlsError> {
         while !self.partial.is_empty() && !frame.is_empty() && self.end.is_none() {
-            let whole = record_length(&self.partial)?;
-            let wanted = whole.unwrap_or(crate::engine::record::HEADER);
+            let wanted = self.whole.unwrap_or(crate::engine::record::HEADER);
             let missing = wanted.saturating_sub(self.partial.len());
             let part = frame.get(..missing.min(frame.len())).unwrap_or_default();
-            if let Some(whole) = whole {
-                let more = whole.saturating_sub(self.partial.len());
+            let taken = part.len();
+            self.partial.extend_from_slice(part);
+            self.copied += taken;
+            frame.trim_front(taken);
+            if self.whole.is_none() {
+                self.whole = record_length(&self.partial)?;
+                let more = self.whole.unwrap_or(0).saturating_sub(self.partial.len());
                 self.partial.reserve_exact(more);
             }
-            self.partial.extend_from_slice(part);
-            self.copied += part.len();
-            let taken = part.len();
-            frame.trim_front(taken);
-            if record_length(&self.partial)?.is_some_and(|whole| whole <= self.partial.len()) {
-                let mut record = core::mem::take(&mut self.partial);
-                match engine.on_record(&mut record)? {
-                    Received::Data(data) if data.is_empty() => {}
-                    Received::Data(data) => {
-                        self.ready.push_back(Plaintext::gathered(record, data));
-                    }
-                    Received::Nothing => {}
-                    Received::Closed => self.finish(End::Closed),
-                }
+            if self.whole.is_some_and(|whole| whole <= self.partial.len()) {
+                let record = core::mem::take(&mut self.partial);
+                self.open_gathered(engine, record)?;
             }
+        }
+        Ok(())
+    }
+
+    fn open_gathered(&mut self, engine: &mut Engine, mut record: Vec<u8>) -> Result<(), TlsError> {
+        match engine.on_record(&mut record)? {
+            Received::Data(data) if data.is_empty() => {}
+            Received::Data(data) => self.ready.push_back(Plaintext::gathered(record, data)),
+            Received::Nothing => {}
+            Received::Closed => self.finish(End::Closed),
         }
         Ok(())
     }
@@ -165,8 +175,9 @@ impl Receiver {
 
     /// Keeps the beginning of a record, with room for the rest of it.
     fn begin_partial(&mut self, part: &[u8]) {
-        let whole = record_length(part).ok().flatten().unwrap_or(part.len());
-        self.partial.reserve_exact(whole);
+        // What is no record has been refused before.
+        self.whole = record_length(part).ok().flatten();
+        self.partial.reserve_exact(self.whole.unwrap_or(part.len()));
         self.partial.extend_from_slice(part);
     }
 
