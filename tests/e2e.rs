@@ -30,6 +30,10 @@ mod hvt;
 mod lossy;
 #[path = "e2e/namespace.rs"]
 mod namespace;
+#[path = "e2e/peers.rs"]
+mod peers;
+#[path = "e2e/races.rs"]
+mod races;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener};

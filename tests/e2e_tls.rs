@@ -11,6 +11,8 @@ mod host;
 mod namespace;
 #[path = "../tls/tests/common/pki.rs"]
 mod pki;
+#[path = "e2e_tls/rsa.rs"]
+mod rsa;
 #[path = "e2e_tls/server.rs"]
 mod server;
 
@@ -39,6 +41,28 @@ fn https_with_wrk() {
             let _running = host.services()?;
             println!("{host}: {}", server::wrk());
         }
+        Ok(())
+    });
+}
+
+#[test]
+fn two_hundred_handshakes_with_h2load() {
+    isolated("two_hundred_handshakes_with_h2load", || {
+        need("h2load")?;
+        for host in Host::all() {
+            let _running = host.services()?;
+            println!("{host}: {}", server::h2load());
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn certificates_with_rsa_keys() {
+    isolated("certificates_with_rsa_keys", || {
+        need("openssl")?;
+        rsa::served();
+        rsa::shown();
         Ok(())
     });
 }

@@ -69,7 +69,7 @@ pub struct Config {
     pub timeout: Duration,
     /// Addresses tried at most: 32.
     pub max_attempts: usize,
-    /// Attempts under way at once at most: 8.
+    /// Attempts under way at once at most: 16.
     pub max_running: usize,
     /// Use one family only.
     pub family: Option<Family>,
@@ -96,7 +96,7 @@ impl Config {
         attempt_timeout: Duration::from_secs(10),
         timeout: Duration::from_secs(30),
         max_attempts: 32,
-        max_running: 8,
+        max_running: 16,
         family: None,
     };
 

@@ -42,8 +42,11 @@ forward-zone:
     forward-addr: 127.0.0.1@9
 "#;
 
+/// Addresses of `big.example`.
+pub(crate) const MANY: usize = 100;
+
 /// Starts a server and waits until it listens.
-fn start(mut command: Command, arguments: &[String]) -> Running {
+pub(crate) fn start(mut command: Command, arguments: &[String]) -> Running {
     command.args(arguments);
     let server = Running::start(command);
     let start = Instant::now();
@@ -64,8 +67,9 @@ pub(crate) fn unbound(zone: &str) -> Result<Running, Skip> {
 }
 
 /// [`ZONE`], with many addresses of one name.
-fn zone() -> String {
-    let many = (1..=60).map(|n| format!("    local-data: \"big.example. 300 A 198.51.100.{n}\"\n"));
+pub(crate) fn zone() -> String {
+    let many =
+        (1..=MANY).map(|n| format!("    local-data: \"big.example. 300 A 198.51.100.{n}\"\n"));
     let (first, rest) = ZONE
         .trim_start_matches('\n')
         .split_once('\n')
@@ -94,12 +98,12 @@ fn dnsmasq() -> Result<Running, Skip> {
     ]
     .map(String::from)
     .into();
-    arguments.extend((1..=60).map(|n| format!("--host-record=big.example,198.51.100.{n}")));
+    arguments.extend((1..=MANY).map(|n| format!("--host-record=big.example,198.51.100.{n}")));
     Ok(start(Command::new("dnsmasq"), &arguments))
 }
 
 /// Runs `resolve`; gives its exit code and output.
-fn resolve(host: &Host, servers: &str, arguments: &[&str]) -> (Option<i32>, String) {
+pub(crate) fn resolve(host: &Host, servers: &str, arguments: &[&str]) -> (Option<i32>, String) {
     let servers = servers.split(',').map(|one| format!("--nameserver={one}"));
     let servers: Vec<String> = servers.collect();
     let mut all = vec!["--ipv4=10.0.0.2/24", "--log=error"];
@@ -153,7 +157,7 @@ const CASES: [Case; 8] = [
 ];
 
 /// Every kind of question, over UDP and TCP, and an answer that is too long.
-fn questions(host: &Host) {
+pub(crate) fn questions(host: &Host) {
     for servers in ["udp:10.0.0.1", "tcp:10.0.0.1"] {
         for (name, record_type, code, parts) in CASES {
             let arguments = [&*format!("--host={name}"), &format!("--type={record_type}")];
@@ -165,7 +169,7 @@ fn questions(host: &Host) {
         }
         let (found, text) = resolve(host, servers, &["--host=big.example", "--type=A"]);
         assert_eq!(found, Some(0), "{host} {servers}: {text}");
-        assert_eq!(text.matches(" A 198.51.100.").count(), 60, "{text}");
+        assert_eq!(text.matches(" A 198.51.100.").count(), MANY, "{text}");
     }
 }
 

@@ -32,7 +32,7 @@ const NAMES: &str = r#"
 "#;
 
 /// nginx, and what it serves.
-struct Pages {
+pub(crate) struct Pages {
     _server: Running,
     root: PathBuf,
     page: Vec<u8>,
@@ -66,7 +66,7 @@ impl Drop for Pages {
 }
 
 /// nginx with a large page over HTTP and HTTPS.
-fn nginx(certificate: &Certificate) -> Result<Pages, Skip> {
+pub(crate) fn nginx(certificate: &Certificate) -> Result<Pages, Skip> {
     need("nginx")?;
     let root = temporary("root");
     fs::create_dir(&root).expect("writable");
@@ -82,7 +82,7 @@ fn nginx(certificate: &Certificate) -> Result<Pages, Skip> {
            client_body_temp_path {root}/a; proxy_temp_path {root}/b; fastcgi_temp_path {root}/c;
            uwsgi_temp_path {root}/d; scgi_temp_path {root}/e;
            server {{
-             listen 10.0.0.1:80; listen 10.0.0.1:443 ssl; listen 10.0.0.1:8443 ssl;
+             listen 10.0.0.1:80; listen 10.0.0.1:443 ssl; listen 10.0.0.1:8443 ssl; listen 10.0.0.1:9443 ssl;
              ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate {chain}; ssl_certificate_key {key};
              root {root};
            }}
@@ -108,7 +108,7 @@ fn nginx(certificate: &Certificate) -> Result<Pages, Skip> {
     })
 }
 
-fn fetch(host: &Host, arguments: &[&str]) -> (Option<i32>, String) {
+pub(crate) fn fetch(host: &Host, arguments: &[&str]) -> (Option<i32>, String) {
     let fixed = ["--ipv4=10.0.0.2/24", "--nameserver=10.0.0.1", "--log=error"];
     host.run("fetch", &[&fixed, arguments].concat()).finish()
 }

@@ -301,7 +301,7 @@ impl Running {
     }
 
     /// Waits until it has printed `part`.
-    fn wait_for(&self, part: &str) {
+    pub(crate) fn wait_for(&self, part: &str) {
         let start = Instant::now();
         while !self.text().contains(part) {
             assert!(start.elapsed() < patience(), "no {part}: {}", self.text());

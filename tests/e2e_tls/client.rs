@@ -20,16 +20,16 @@ use super::host::{self, THEIRS, temporary};
 use super::pki::{Authority, Identity, Wanted};
 
 const PORT: u16 = 4433;
-const NAME: &str = "server.test";
+pub(crate) const NAME: &str = "server.test";
 
 /// A server as it runs; killed when dropped.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     files: Vec<PathBuf>,
 }
 
 impl Server {
-    fn start(program: &str, arguments: &[&str], files: Vec<PathBuf>) -> Self {
+    pub(crate) fn start(program: &str, arguments: &[&str], files: Vec<PathBuf>) -> Self {
         let child = Command::new(program)
             .args(arguments)
             .stdin(Stdio::piped())
@@ -79,7 +79,7 @@ impl Drop for Server {
     }
 }
 
-fn path(file: &Path) -> &str {
+pub(crate) fn path(file: &Path) -> &str {
     file.to_str().expect("UTF-8")
 }
 
@@ -92,7 +92,10 @@ fn files(identity: &Identity) -> (PathBuf, PathBuf) {
 }
 
 /// The connection's facts and the answer to a request for `page`.
-fn fetch(config: &ClientConfig, page: &str) -> Result<(ConnectionInfo, String), TlsError> {
+pub(crate) fn fetch(
+    config: &ClientConfig,
+    page: &str,
+) -> Result<(ConnectionInfo, String), TlsError> {
     ask(config, &format!("GET {page} HTTP/1.0\r\n\r\n"))
 }
 
@@ -124,7 +127,7 @@ fn ask(config: &ClientConfig, request: &str) -> Result<(ConnectionInfo, String),
     })
 }
 
-fn clock() -> WallClock {
+pub(crate) fn clock() -> WallClock {
     WallClock::new(wall_clock(), pollwire::Instant::ZERO)
 }
 
@@ -132,7 +135,7 @@ fn trusting(authority: &Authority) -> ClientConfigBuilder {
     ClientConfig::builder(clock()).roots(authority.roots())
 }
 
-const BOTH: [(Versions, Version); 2] = [
+pub(crate) const BOTH: [(Versions, Version); 2] = [
     (Versions::Tls13, Version::Tls13),
     (Versions::Tls12, Version::Tls12),
 ];

@@ -1,8 +1,11 @@
 //! Others' clients, our server.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::host::{OURS, temporary};
 use super::namespace::{Skip, need};
@@ -208,4 +211,46 @@ pub(crate) fn wrk() -> String {
     };
     let (rate, p50, p99) = (value("Requests/sec:"), value("50%"), value("99%"));
     format!("wrk: {rate} HTTPS requests/s over 200 connections, p50 {p50}, p99 {p99}")
+}
+
+/// h2load: 200 connections at once, each with a handshake of its own and a hundred
+/// requests; every one of them must succeed, and nothing may be left of them.
+pub(crate) fn h2load() -> String {
+    let page = format!("https://{OURS}/");
+    let arguments = ["--h1", "-t1", "-c200", "-n20000", &page];
+    let output = run("h2load", &arguments, b"");
+    let text = text(&output);
+    let all = "20000 total, 20000 started, 20000 done, 20000 succeeded, 0 failed, 0 errored, \
+               0 timeout";
+    assert!(text.contains(all), "{text}");
+    assert!(text.contains("20000 2xx, 0 3xx, 0 4xx, 0 5xx"), "{text}");
+    assert!(text.contains("TLS Protocol: TLSv1.3"), "{text}");
+    let start = Instant::now();
+    // One flow asks.
+    while counter("flows-in-use") > 1 || counter("frames-in-use") > 4 {
+        assert!(start.elapsed() < Duration::from_secs(10), "flows are left");
+        thread::sleep(Duration::from_millis(50));
+    }
+    let line = text.lines().find(|line| line.starts_with("finished in"));
+    let connect = text
+        .lines()
+        .find(|line| line.starts_with("time for connect:"));
+    let [line, connect] = [line, connect].map(|line| line.unwrap_or_default().trim());
+    format!("h2load, 200 TLS connections: {line}; {connect}")
+}
+
+/// What the services say of `name` in their counters.
+fn counter(name: &str) -> u64 {
+    let mut flow = TcpStream::connect((OURS, 80)).expect("connects");
+    flow.write_all(b"GET /counters HTTP/1.1\r\nConnection: close\r\n\r\n")
+        .expect("writable");
+    let mut text = String::new();
+    flow.read_to_string(&mut text).expect("readable");
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let value = line.unwrap_or_else(|| panic!("no {name} in {text}"));
+    value
+        .trim_start_matches(':')
+        .trim()
+        .parse()
+        .expect("a number")
 }

@@ -1,0 +1,255 @@
+//! The resolver against more real servers: BIND, Knot and Knot Resolver; and
+//! against one that is slow.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use super::certificate::Certificate;
+use super::dns::{MANY, questions, resolve, start, unbound, zone};
+use super::host::{Host, Running, THEIRS, temporary};
+use super::namespace::{Skip, isolated, need};
+
+/// The zone `example` as a file has it; `big` does not fit into a datagram.
+const ZONE: &str = r#"$TTL 300
+@ SOA ns.example. admin.example. 1 2 3 4 60
+@ NS ns.example.
+@ MX 10 mail.example.
+ns A 10.0.0.1
+www A 198.51.100.1
+www AAAA 2001:db8::1
+www HTTPS 1 . alpn=h2
+alias CNAME www
+text TXT "say \"hi\"" "twice"
+_http._tcp SRV 1 2 80 www.example.
+"#;
+
+const REVERSE: &str = "$TTL 300
+@ SOA ns.example. admin.example. 1 2 3 4 60
+@ NS ns.example.
+1 PTR www.example.
+";
+
+/// A new directory with both zones, and a file that is none.
+fn zones() -> PathBuf {
+    let folder = temporary("zones");
+    fs::create_dir(&folder).expect("writable");
+    let many = (1..=MANY).map(|last| format!("big A 198.51.100.{last}\n"));
+    let zone = ZONE.to_owned() + &many.collect::<String>();
+    for (name, text) in [("example", &*zone), ("reverse", REVERSE), ("broken", "?\n")] {
+        fs::write(folder.join(name), text).expect("writable");
+    }
+    folder
+}
+
+/// Writes `text` as the file `name` of `folder`.
+fn settings(folder: &std::path::Path, name: &str, text: &str) -> String {
+    let path = folder.join(name);
+    fs::write(&path, text).expect("writable");
+    path.display().to_string()
+}
+
+/// BIND, with DNS over TLS; `broken.example.org` fails.
+fn bind(certificate: &Certificate) -> Result<Running, Skip> {
+    need("named")?;
+    let folder = zones();
+    let text = format!(
+        r#"
+        tls dot {{ cert-file "{chain}"; key-file "{key}"; }};
+        options {{
+            directory "{folder}";
+            pid-file none; session-keyfile none;
+            listen-on port 53 {{ 10.0.0.1; }};
+            listen-on port 853 tls dot {{ 10.0.0.1; }};
+            listen-on-v6 {{ none; }};
+            recursion no; dnssec-validation no; notify no;
+            max-udp-size 512; tcp-idle-timeout 50; tcp-keepalive-timeout 50;
+        }};
+        controls {{ }};
+        zone "example" {{ type primary; file "example"; }};
+        zone "100.51.198.in-addr.arpa" {{ type primary; file "reverse"; }};
+        zone "broken.example.org" {{ type primary; file "broken"; }};
+        "#,
+        folder = folder.display(),
+        chain = certificate.chain.display(),
+        key = certificate.key.display(),
+    );
+    let path = settings(&folder, "named.conf", &text);
+    let arguments = ["-g", "-n", "1", "-c", &path].map(String::from);
+    Ok(start(Command::new("named"), &arguments))
+}
+
+/// Knot, which answers from zones only, on port `port` of `address`.
+fn knot(address: &str) -> Result<Running, Skip> {
+    need("knotd")?;
+    let folder = zones();
+    let text = format!(
+        "server:\n    rundir: {folder}\n    listen: {address}\n    udp-max-payload: 1220\n\
+         log:\n  - target: stderr\n    any: info\n\
+         database:\n    storage: {folder}/db\n\
+         template:\n  - id: default\n    storage: {folder}\n    journal-content: none\n    \
+         zonefile-load: whole\n    zonefile-sync: -1\n\
+         zone:\n  - domain: example\n    file: example\n  \
+         - domain: 100.51.198.in-addr.arpa\n    file: reverse\n",
+        folder = folder.display(),
+    );
+    let path = settings(&folder, "knot.conf", &text);
+    let mut command = Command::new("knotd");
+    command.args(["-c", &path]);
+    Ok(Running::start(command))
+}
+
+/// Knot Resolver before [`knot`] on another port, with DNS over TLS.
+fn kresd(certificate: &Certificate) -> Result<Running, Skip> {
+    need("kresd")?;
+    let folder = temporary("kresd");
+    fs::create_dir(&folder).expect("writable");
+    let text = format!(
+        r#"
+        net.ipv6 = false
+        net.listen('10.0.0.1', 53, {{ kind = 'dns' }})
+        net.listen('10.0.0.1', 853, {{ kind = 'tls' }})
+        net.tls('{chain}', '{key}')
+        net.bufsize(4096, 512)
+        cache.size = 10 * MB
+        trust_anchors.remove('.')
+        modules.unload('priming')
+        modules.unload('detect_time_skew')
+        local zones = policy.todnames({{ 'example.', '100.51.198.in-addr.arpa.' }})
+        policy.add(policy.suffix(policy.STUB('10.0.0.1@5353'), zones))
+        policy.add(policy.suffix(policy.REFUSE, policy.todnames({{ 'refused.example.org.' }})))
+        "#,
+        chain = certificate.chain.display(),
+        key = certificate.key.display(),
+    );
+    let path = settings(&folder, "kresd.conf", &text);
+    let arguments = ["-n", "-c", &path, &folder.display().to_string()].map(String::from);
+    Ok(start(Command::new("kresd"), &arguments))
+}
+
+/// Whom the resolver believes over TLS, the server having `certificate`.
+fn over_tls(host: &Host, certificate: &Certificate) {
+    let pin = certificate.key_hash();
+    for (server, code) in [
+        ("tls:10.0.0.1!none".to_owned(), 0),
+        (format!("tls:10.0.0.1!key-fp:sha256:{pin}"), 0),
+        ("tls:10.0.0.1!www.example".to_owned(), 1),
+        (format!("tls:10.0.0.1!cert-fp:sha256:{pin}"), 1),
+    ] {
+        let arguments = ["--host=www.example", "--type=A"];
+        let (found, text) = resolve(host, &server, &arguments);
+        assert_eq!(found, Some(code), "{host} {server}: {text}");
+    }
+}
+
+fn https_record(host: &Host) {
+    let arguments = ["--host=www.example", "--type=https"];
+    let (code, text) = resolve(host, "10.0.0.1", &arguments);
+    assert_eq!(code, Some(0), "{host}: {text}");
+    assert!(text.contains(" HTTPS 1 . alpn="), "{host}: {text}");
+}
+
+#[test]
+fn names_from_bind() {
+    isolated("peers::names_from_bind", || {
+        let certificate = Certificate::new()?;
+        let _server = bind(&certificate)?;
+        for host in Host::all() {
+            questions(&host);
+            over_tls(&host, &certificate);
+            https_record(&host);
+            for (name, says) in [
+                ("a.broken.example.org", "failed: Server Failure"),
+                ("elsewhere.org", "failed: Query Refused"),
+            ] {
+                let (code, text) = resolve(&host, "10.0.0.1", &[&format!("--host={name}")]);
+                assert_eq!(code, Some(1), "{host}: {text}");
+                assert!(text.contains(says), "{host}: {text}");
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn names_from_knot() {
+    isolated("peers::names_from_knot", || {
+        let server = knot("10.0.0.1@53")?;
+        server.wait_for("server started");
+        for host in Host::all() {
+            questions(&host);
+            https_record(&host);
+            let (code, text) = resolve(&host, "10.0.0.1", &["--host=elsewhere.org"]);
+            assert_eq!(code, Some(1), "{host}: {text}");
+            assert!(text.contains("failed: Query Refused"), "{host}: {text}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn names_from_knot_resolver() {
+    isolated("peers::names_from_knot_resolver", || {
+        let certificate = Certificate::new()?;
+        let zones = knot("10.0.0.1@5353")?;
+        zones.wait_for("server started");
+        let _server = kresd(&certificate)?;
+        for host in Host::all() {
+            questions(&host);
+            over_tls(&host, &certificate);
+            https_record(&host);
+            let arguments = ["--host=a.refused.example.org"];
+            let (code, text) = resolve(&host, "10.0.0.1", &arguments);
+            assert_eq!(code, Some(1), "{host}: {text}");
+            assert!(text.contains("failed: Query Refused"), "{host}: {text}");
+        }
+        Ok(())
+    });
+}
+
+/// Passes datagrams on to the nameserver, and its answers back `late`.
+fn slow_nameserver(port: u16, late: Duration) {
+    let outside = UdpSocket::bind((THEIRS, port)).expect("a port is free");
+    thread::spawn(move || {
+        let mut query = [0; 2048];
+        while let Ok((len, from)) = outside.recv_from(&mut query) {
+            let query = query.get(..len).unwrap_or_default().to_vec();
+            let outside = outside.try_clone().expect("a socket more");
+            thread::spawn(move || {
+                let inside = UdpSocket::bind((THEIRS, 0)).expect("a port is free");
+                let server = SocketAddr::new(IpAddr::V4(Ipv4Addr::from(THEIRS)), 53);
+                let mut answer = [0; 2048];
+                let _lost = inside.send_to(&query, server);
+                if let Ok(len) = inside.recv(&mut answer) {
+                    thread::sleep(late);
+                    let _gone = outside.send_to(&answer[..len], from);
+                }
+            });
+        }
+    });
+}
+
+/// An answer that comes after the question was asked again still counts.
+#[test]
+fn slow_nameservers() {
+    isolated("peers::slow_nameservers", || {
+        let _server = unbound(&zone())?;
+        for (port, late) in [(5301, 300), (5302, 1500)] {
+            slow_nameserver(port, Duration::from_millis(late));
+            for host in Host::all() {
+                let server = format!("udp:10.0.0.1:{port}");
+                let arguments = ["--host=www.example", "--type=A", "--json"];
+                let (code, text) = resolve(&host, &server, &arguments);
+                assert_eq!(code, Some(0), "{host} {server}: {text}");
+                let told: serde_json::Value = serde_json::from_str(text.trim()).expect(&text);
+                let millis = told["elapsed_us"].as_u64().expect("a number") / 1000;
+                println!("{host}: answers {late} ms late: {millis} ms");
+                assert!((late..late + 1500).contains(&millis), "{host}: {text}");
+            }
+        }
+        Ok(())
+    });
+}
