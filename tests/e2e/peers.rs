@@ -2,8 +2,8 @@
 //! against one that is slow.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::path::PathBuf;
+use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -46,7 +46,7 @@ fn zones() -> PathBuf {
 }
 
 /// Writes `text` as the file `name` of `folder`.
-fn settings(folder: &std::path::Path, name: &str, text: &str) -> String {
+fn settings(folder: &Path, name: &str, text: &str) -> String {
     let path = folder.join(name);
     fs::write(&path, text).expect("writable");
     path.display().to_string()
@@ -82,7 +82,7 @@ fn bind(certificate: &Certificate) -> Result<Running, Skip> {
     Ok(start(Command::new("named"), &arguments))
 }
 
-/// Knot, which answers from zones only, on port `port` of `address`.
+/// Knot, which answers from zones only, at `address`, as `ADDRESS@PORT`.
 fn knot(address: &str) -> Result<Running, Skip> {
     need("knotd")?;
     let folder = zones();
@@ -220,9 +220,8 @@ fn slow_nameserver(port: u16, late: Duration) {
             let outside = outside.try_clone().expect("a socket more");
             thread::spawn(move || {
                 let inside = UdpSocket::bind((THEIRS, 0)).expect("a port is free");
-                let server = SocketAddr::new(IpAddr::V4(Ipv4Addr::from(THEIRS)), 53);
                 let mut answer = [0; 2048];
-                let _lost = inside.send_to(&query, server);
+                let _lost = inside.send_to(&query, (THEIRS, 53));
                 if let Ok(len) = inside.recv(&mut answer) {
                     thread::sleep(late);
                     let _gone = outside.send_to(&answer[..len], from);

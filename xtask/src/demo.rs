@@ -31,13 +31,14 @@ pub(crate) fn run() -> Result<bool, String> {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         return Err("the demo runs its images as processes of Linux on x86-64".into());
     }
-    println!("building the tender and the image {IMAGE} ...");
+    let [server, client] = PAGE;
+    println!("building the tender and the images {IMAGE}, {server} and {client} ...");
     let tender = image::tender()?;
+    image::prepare(&[IMAGE, server, client])?;
     let image = image::build(IMAGE, Abi::Spt)?;
-    println!("building the images {} ...", PAGE.join(" and "));
     let pages = [
-        image::build(PAGE[0], Abi::Spt)?,
-        image::build(PAGE[1], Abi::Spt)?,
+        image::build(server, Abi::Spt)?,
+        image::build(client, Abi::Spt)?,
     ];
 
     // Paths of sockets must be short, so the wire does not lie in the target directory.

@@ -107,6 +107,19 @@ fn object(name: &str) -> Result<PathBuf, String> {
     Ok(object)
 }
 
+/// Builds what images `names` of Solo5 are made of, at once: that takes less time
+/// than one after the other.
+pub(crate) fn prepare(names: &[&str]) -> Result<(), String> {
+    tools::C_COMPILER.need()?;
+    let packages = names.iter().flat_map(|name| ["--package", name]);
+    process::succeed(
+        cargo("build --release --manifest-path unikernels/Cargo.toml")
+            .args(packages)
+            .arg("--target-dir")
+            .arg(target_dir().join("unikernels")),
+    )
+}
+
 /// Builds program `name` in `folder` of the target directory.
 fn program(name: &str, folder: &str, options: &[&str]) -> Result<PathBuf, String> {
     let guests = target_dir().join(folder);
