@@ -142,6 +142,41 @@ mod tests {
         assert_eq!(secret.secret_bytes(), server.secret.secret_bytes());
     }
 
+    /// Both roles against another implementation of ML-KEM, libcrux's: the bytes on
+    /// the wire mean the same to both (draft-ietf-tls-ecdhe-mlkem, 3.1: ML-KEM's
+    /// part comes first in shares and secret).
+    #[test]
+    fn another_ml_kem_comes_to_the_same_secret() {
+        use libcrux_ml_kem::mlkem768::{self, MlKem768Ciphertext, MlKem768PublicKey};
+
+        for round in 0..8_u8 {
+            // Our client, their server.
+            let client = X25519_MLKEM768.start().expect("entropy");
+            let (key, classical) = client.pub_key().split_at(PUBLIC_KEY);
+            let key = MlKem768PublicKey::try_from(key).expect("its length");
+            assert!(mlkem768::validate_public_key(&key));
+            let (ciphertext, secret) = mlkem768::encapsulate(&key, [round; 32]);
+            let theirs = X25519.start_and_complete(classical).expect("a good share");
+            let share = joined(ciphertext.as_slice(), &theirs.pub_key);
+            let ours = client.complete(&share).expect("a good share");
+            let expected = joined(&secret, theirs.secret.secret_bytes());
+            assert_eq!(ours.secret_bytes(), expected);
+
+            // Their client, our server.
+            let pair = mlkem768::generate_key_pair([round; 64]);
+            let classical = X25519.start().expect("entropy");
+            let share = joined(pair.pk(), classical.pub_key());
+            let server = X25519_MLKEM768.start_and_complete(&share);
+            let server = server.expect("a good share");
+            let (ciphertext, ours) = server.pub_key.split_at(CIPHERTEXT);
+            let ciphertext = MlKem768Ciphertext::try_from(ciphertext).expect("its length");
+            let secret = mlkem768::decapsulate(pair.private_key(), &ciphertext);
+            let classical = classical.complete(ours).expect("a good share");
+            let expected = joined(&secret, classical.secret_bytes());
+            assert_eq!(server.secret.secret_bytes(), expected);
+        }
+    }
+
     #[test]
     fn bad_shares_are_refused() {
         let good = X25519_MLKEM768.start().expect("entropy").pub_key().to_vec();
