@@ -77,7 +77,7 @@ pub(crate) fn zone() -> String {
     format!("{first}\n{}{rest}", many.collect::<String>())
 }
 
-fn dnsmasq() -> Result<Running, Skip> {
+fn dnsmasq(more: &[&str]) -> Result<Running, Skip> {
     need("dnsmasq")?;
     let mut arguments: Vec<String> = [
         "--keep-in-foreground",
@@ -99,6 +99,7 @@ fn dnsmasq() -> Result<Running, Skip> {
     .map(String::from)
     .into();
     arguments.extend((1..=MANY).map(|n| format!("--host-record=big.example,198.51.100.{n}")));
+    arguments.extend(more.iter().copied().map(String::from));
     Ok(start(Command::new("dnsmasq"), &arguments))
 }
 
@@ -212,9 +213,44 @@ fn names_from_unbound() {
 #[test]
 fn names_from_dnsmasq() {
     isolated("dns::names_from_dnsmasq", || {
-        let _server = dnsmasq()?;
+        let _server = dnsmasq(&[])?;
         for host in Host::all() {
             questions(&host);
+        }
+        Ok(())
+    });
+}
+
+/// With `--json`, what DHCP gave is told, and its nameserver is the one asked.
+#[test]
+fn the_lease_is_told() {
+    isolated("dns::the_lease_is_told", || {
+        let leases = format!("--dhcp-leasefile={}", temporary("leases").display());
+        let _server = dnsmasq(&[
+            "--dhcp-range=10.0.0.50,10.0.0.60,255.255.255.0,1h",
+            "--dhcp-authoritative",
+            "--dhcp-option=option:router,10.0.0.1",
+            "--domain=example",
+            &leases,
+        ])?;
+        for host in Host::all() {
+            let arguments = ["--ipv4=dhcp", "--log=error", "--host=www", "--json"];
+            let (code, text) = host.run("resolve", &arguments).finish();
+            assert_eq!(code, Some(0), "{host}: {text}");
+            let told: serde_json::Value = serde_json::from_str(text.trim()).expect(&text);
+            let lease = &told["lease"];
+            let address = lease["address"].as_str().expect(&text);
+            assert!(
+                address.starts_with("10.0.0.5") && address.ends_with("/24"),
+                "{text}"
+            );
+            assert_eq!(lease["server"], "10.0.0.1", "{host}");
+            assert_eq!(lease["routers"], serde_json::json!(["10.0.0.1"]), "{host}");
+            assert_eq!(lease["dns"], serde_json::json!(["10.0.0.1"]), "{host}");
+            assert_eq!(lease["domain"], "example", "{host}");
+            let left = lease["seconds_left"].as_u64().expect(&text);
+            assert!((3000..=3600).contains(&left), "{text}");
+            assert_eq!(told["lookups"][0]["name"], "www.example.", "{host}");
         }
         Ok(())
     });
