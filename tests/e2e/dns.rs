@@ -67,7 +67,7 @@ pub(crate) fn unbound(zone: &str) -> Result<Running, Skip> {
 }
 
 /// [`ZONE`], with many addresses of one name.
-pub(crate) fn zone() -> String {
+fn zone() -> String {
     let many =
         (1..=MANY).map(|n| format!("    local-data: \"big.example. 300 A 198.51.100.{n}\"\n"));
     let (first, rest) = ZONE
