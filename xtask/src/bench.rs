@@ -35,11 +35,11 @@ struct Limit {
 const LIMITS: [Limit; 3] = [
     Limit {
         work: Work::BULK,
-        most: 1420,
+        most: 1400,
     },
     Limit {
         work: Work::BULK_OFFLOADED,
-        most: 900,
+        most: 890,
     },
     Limit {
         work: Work::PING_PONG,
