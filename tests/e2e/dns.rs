@@ -227,7 +227,7 @@ fn the_lease_is_told() {
     isolated("dns::the_lease_is_told", || {
         let leases = format!("--dhcp-leasefile={}", temporary("leases").display());
         let _server = dnsmasq(&[
-            "--dhcp-range=10.0.0.50,10.0.0.60,255.255.255.0,1h",
+            "--dhcp-range=10.0.0.50,10.0.0.59,255.255.255.0,1h",
             "--dhcp-authoritative",
             "--dhcp-option=option:router,10.0.0.1",
             "--domain=example",
