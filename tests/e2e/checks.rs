@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
@@ -159,11 +159,16 @@ fn send_full_segments(mut flow: TcpStream, length: usize, echoed: bool) -> (usiz
 /// RFC 867; the time is Linux's, too.
 pub(crate) fn daytime(behind: u32) {
     let date = |behind: u32| {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let seconds = since.expect("after 1970").as_secs() - u64::from(behind);
+        // In a form that busybox understands, too.
         let date = Command::new("date")
-            .args(["-u", "+%Y-%m-%d %H:%M:%S UTC"])
-            .arg(format!("--date={behind} seconds ago"))
-            .output();
-        String::from_utf8(date.expect("date runs").stdout).expect("text")
+            .args(["-u", "-d", &format!("@{seconds}")])
+            .arg("+%Y-%m-%d %H:%M:%S UTC")
+            .output()
+            .expect("date runs");
+        assert!(date.status.success(), "{date:?}");
+        String::from_utf8(date.stdout).expect("text")
     };
     let before = date(behind);
     let mut line = String::new();
