@@ -34,7 +34,7 @@ fn programs_under_hvt() {
 }
 
 #[test]
-#[ignore = "takes five minutes in an emulated machine"]
+#[ignore = "100 MB and more through an emulated machine take long"]
 fn programs_under_hvt_in_full() {
     under_hvt("hvt::programs_under_hvt_in_full", || {
         programs(&super::EMULATED)
