@@ -8,10 +8,23 @@ mod targets;
 #[path = "common/random.rs"]
 mod random;
 
+use std::fmt::Display;
 use std::fs;
 use std::path::Path;
 
 use random::Random;
+
+/// An input at work: says which one it was when the target panics, and nothing
+/// otherwise, since there are many.
+struct Input<'a>(&'a dyn Display);
+
+impl Drop for Input<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("failed on {}", self.0);
+        }
+    }
+}
 
 /// Runs `target` over the inputs kept for `name`, then over `count` made ones.
 fn replay(name: &str, target: fn(&[u8]), count: u64, longest: u64) {
@@ -25,11 +38,11 @@ fn replay(name: &str, target: fn(&[u8]), count: u64, longest: u64) {
     kept.sort();
     assert!(!kept.is_empty(), "{} is empty", directory.display());
     for path in &kept {
-        println!("{}", path.display());
+        let _input = Input(&path.display());
         target(&fs::read(path).unwrap());
     }
     for seed in 0..count {
-        println!("seed {seed}");
+        let _input = Input(&format_args!("seed {seed}"));
         let mut random = Random::new(seed);
         let len = random.next_u64() % longest;
         let bytes: Vec<u8> = (0..len).map(|_| random.next_u64() as u8).collect();

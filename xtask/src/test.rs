@@ -46,6 +46,7 @@ pub(crate) fn run(quick: bool) -> Result<bool, String> {
         report.add(step.name, verdict, start.elapsed());
     }
     println!("\n{}", report.table());
+    println!("{}", report.failures());
     println!("{}", report.closing_line());
     Ok(report.success())
 }

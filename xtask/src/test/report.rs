@@ -5,13 +5,22 @@ use std::time::Duration;
 use crate::process::Outcome;
 use crate::table;
 
+const SEE: &str = "see its output above, and below this table";
+
+/// Most lines of one failed test, or of another program, that are told again.
+const EXCERPT: usize = 40;
+
 /// How a step ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// All was well, in so many tests (1 for a step that is one check).
     Passed { tests: Tests },
-    /// Something was not.
-    Failed { why: String, tests: Tests },
+    /// Something was not; `excerpt` is what its output says of it.
+    Failed {
+        why: String,
+        tests: Tests,
+        excerpt: Vec<String>,
+    },
     /// It could not run here.
     Skipped { why: String },
 }
@@ -44,6 +53,7 @@ impl Verdict {
                 failed: 1,
                 ..Tests::default()
             },
+            excerpt: Vec::new(),
         }
     }
 
@@ -55,9 +65,15 @@ impl Verdict {
     /// One check that a program did.
     pub(crate) fn of_check(outcome: &Outcome) -> Self {
         if outcome.success {
-            Self::passed()
-        } else {
-            Self::failed("see its output above".into())
+            return Self::passed();
+        }
+        Self::Failed {
+            why: SEE.into(),
+            tests: Tests {
+                failed: 1,
+                ..Tests::default()
+            },
+            excerpt: excerpt(&outcome.lines),
         }
     }
 
@@ -90,11 +106,43 @@ impl Verdict {
             // A build that fails runs no test at all.
             tests.failed = tests.failed.max(1);
             Self::Failed {
-                why: "see its output above".into(),
+                why: SEE.into(),
                 tests,
+                excerpt: excerpt(&outcome.lines),
             }
         }
     }
+}
+
+/// What a failed program's output says of the failure: of tests, the end of
+/// each failed one's output, up to a backtrace; of anything else, its end.
+fn excerpt(lines: &[String]) -> Vec<String> {
+    let mut told = Vec::new();
+    let mut rest = lines;
+    while let Some(from) = rest.iter().position(|line| line == "failures:") {
+        rest = &rest[from + 1..];
+        let end = rest
+            .iter()
+            .position(|line| line == "failures:" || line.starts_with("test result: "))
+            .unwrap_or(rest.len());
+        for section in rest[..end].chunk_by(|_, next| !next.starts_with("---- ")) {
+            told.extend(section.first().filter(|line| line.starts_with("---- ")));
+            let body = section.get(1..).unwrap_or_default();
+            let end = body.iter().position(|line| line == "stack backtrace:");
+            told.extend(ending(&body[..end.unwrap_or(body.len())]));
+        }
+        rest = &rest[end..];
+    }
+    if told.is_empty() {
+        told.extend(ending(lines));
+    }
+    told.into_iter().cloned().collect()
+}
+
+/// The last lines of `lines`, without the empty ones.
+fn ending(lines: &[String]) -> impl Iterator<Item = &String> {
+    let from = lines.len().saturating_sub(EXCERPT);
+    lines[from..].iter().filter(|line| !line.is_empty())
 }
 
 fn count_before(text: &str, word: &str) -> u64 {
@@ -133,7 +181,7 @@ impl Report {
         for (name, verdict, took) in &self.rows {
             let (word, count, why) = match verdict {
                 Verdict::Passed { tests } => ("ok", tests.passed, skips(tests)),
-                Verdict::Failed { why, tests } => ("FAILED", tests.failed, why.clone()),
+                Verdict::Failed { why, tests, .. } => ("FAILED", tests.failed, why.clone()),
                 Verdict::Skipped { why } => ("skipped", 1, why.clone()),
             };
             rows.push(vec![
@@ -145,6 +193,20 @@ impl Report {
             ]);
         }
         table::render(&rows, true)
+    }
+
+    /// The excerpts of what failed, each under its step's name.
+    pub(crate) fn failures(&self) -> String {
+        let mut text = String::new();
+        for (name, verdict, _) in &self.rows {
+            if let Verdict::Failed { excerpt, .. } = verdict {
+                text.push_str(&format!("\nFAILED: {name}\n"));
+                for line in excerpt {
+                    text.push_str(&format!("  {line}\n"));
+                }
+            }
+        }
+        text
     }
 
     /// `N passed, N failed, N skipped`.
@@ -216,6 +278,24 @@ mod tests {
                 ..
             }
         ));
+    }
+
+    #[test]
+    fn tells_again_what_failed() {
+        let lines = "test a ... ok\n\nsuccesses:\n\n---- a stdout ----\nall is well\n\n\
+                     failures:\n\n---- b stdout ----\n\nthread 'b' panicked at b.rs:1:1:\n\
+                     no answer\nstack backtrace:\n   0: b\n\n\nfailures:\n    b\n\n\
+                     test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured";
+        let mut report = Report::default();
+        let verdict = Verdict::of_tests(&outcome(false, lines));
+        report.add("tests/letters".into(), verdict, Duration::ZERO);
+        let verdict = Verdict::of_check(&outcome(false, "warning: old\nerror: bad"));
+        report.add("lints".into(), verdict, Duration::ZERO);
+        assert_eq!(
+            report.failures(),
+            "\nFAILED: tests/letters\n  ---- b stdout ----\n  thread 'b' panicked at \
+             b.rs:1:1:\n  no answer\n\nFAILED: lints\n  warning: old\n  error: bad\n"
+        );
     }
 
     #[test]
