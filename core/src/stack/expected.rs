@@ -37,14 +37,7 @@ impl Stack {
         pieces: &mut RxDrain<'_>,
     ) -> Option<RxFrame> {
         let index = self.tcp.last;
-        let Self {
-            tcp,
-            pool,
-            counters,
-            rx_rest,
-            ..
-        } = self;
-        let Some((mut tcb, mut env)) = tcp.flow(index, now, pool, counters, rx_rest) else {
+        let Some((mut tcb, mut env)) = self.flow(now, index) else {
             return pieces.next();
         };
         let mut taken = (0, 0);
@@ -55,8 +48,8 @@ impl Stack {
         };
         let (frames, bytes) = taken;
         if frames > 0 {
-            count::<TIMED>(counters, frames, bytes);
-            tcp.touch(index);
+            count::<TIMED>(&mut self.counters, frames, bytes);
+            self.tcp.touch(index);
         }
         odd
     }
@@ -75,14 +68,7 @@ impl Stack {
             return Some(RxFrame { frame, meta });
         }
         let index = self.tcp.last;
-        let Self {
-            tcp,
-            pool,
-            counters,
-            rx_rest,
-            ..
-        } = self;
-        let Some((mut tcb, mut env)) = tcp.flow(index, now, pool, counters, rx_rest) else {
+        let Some((mut tcb, mut env)) = self.flow(now, index) else {
             return Some(RxFrame { frame, meta });
         };
         let found = match frame.first_chunk::<N>() {
@@ -101,8 +87,8 @@ impl Stack {
             env.counters.drop(reason);
         }
         tcb.end_expected(&mut env, &expected, expected.len);
-        count::<N>(counters, 1, bytes);
-        tcp.touch(index);
+        count::<N>(&mut self.counters, 1, bytes);
+        self.tcp.touch(index);
         None
     }
 
@@ -167,11 +153,8 @@ fn take_run<const N: usize>(
                 last.expected.seq = tcb.hot.rcv_nxt;
                 &last.expected
             }
-            last => match parse_whole::<N>(&frame, meta, tcb) {
-                Some(expected) => {
-                    let taken = Taken::new(expected, &frame, meta);
-                    &last.insert(taken).expected
-                }
+            last => match Taken::<N>::parse(&frame, meta, tcb) {
+                Some(taken) => &last.insert(taken).expected,
                 None => break Some(RxFrame { frame, meta }),
             },
         };
@@ -212,15 +195,19 @@ fn is_renumbered<const N: usize>(head: &[u8; N], valid: &[u8; N]) -> bool {
 }
 
 impl<const N: usize> Taken<N> {
+    /// [`is_ahead`] and [`parse`].
     #[inline(always)]
-    fn new(expected: Expected, frame: &FrameBuf, meta: RxMeta) -> Self {
-        Self {
-            expected,
-            // It was parsed: it is as long.
-            head: frame.first_chunk().copied().unwrap_or([0; N]),
+    fn parse(frame: &FrameBuf, meta: RxMeta, tcb: &Tcb<'_>) -> Option<Self> {
+        let head = frame.first_chunk::<N>()?;
+        if meta.continues || !is_ahead(head, tcb) {
+            return None;
+        }
+        Some(Self {
+            expected: parse(head, frame, meta, tcb)?,
+            head: *head,
             frame_len: frame.len(),
             checksum: meta.checksum,
-        }
+        })
     }
 
     /// Whether this packet is the one behind, and all its headers say the same.
@@ -280,16 +267,6 @@ pub(super) fn is_intact(tcp: &[u8], tcb: &Tcb<'_>) -> bool {
     #[expect(clippy::cast_possible_truncation, reason = "of an IP packet")]
     let pseudo = tcb.cold.template.pseudo_sum(tcp.len() as u16);
     (pseudo + Sum::of(tcp)).is_valid()
-}
-
-/// [`is_ahead`] and [`parse`].
-#[inline(always)]
-fn parse_whole<const N: usize>(frame: &FrameBuf, meta: RxMeta, tcb: &Tcb<'_>) -> Option<Expected> {
-    let head = frame.first_chunk::<N>()?;
-    if meta.continues || !is_ahead(head, tcb) {
-        return None;
-    }
-    parse(head, frame, meta, tcb)
 }
 
 /// Whether the packet begins with these very bytes, up to its ports.
