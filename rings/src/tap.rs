@@ -180,6 +180,16 @@ fn bad(problem: &'static str) -> io::Error {
     io::Error::new(ErrorKind::InvalidInput, problem)
 }
 
+impl Drop for Tap {
+    /// A TAP that outlives its program keeps what it was told: the kernel would
+    /// leave checksums to the next program, which may know nothing of them and
+    /// takes the packets for damaged.
+    fn drop(&mut self) {
+        // The interface may be gone already; then nothing is kept.
+        let _gone = sys::tun_set_offload(self.file.as_fd(), 0);
+    }
+}
+
 impl AsFd for Tap {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()

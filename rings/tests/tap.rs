@@ -8,6 +8,7 @@ use core::time::Duration;
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{TcpListener, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::process::Command;
 use std::thread;
 use std::time::Instant;
@@ -371,6 +372,53 @@ fn refused_packets_are_counted_and_dropped() {
         packet.extend_from_slice(&[0; 20]);
         bench.send(&packet, TxMeta::default());
         assert_eq!(bench.tap.stats().tx_errors, 2);
+    });
+}
+
+/// Opens the TAP as Solo5's tender does: with no word about offloads.
+fn plain_file(name: &str) -> std::fs::File {
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.read(true).write(true).open("/dev/net/tun");
+    let file = file.expect("openable");
+    // SAFETY: an all-zero `ifreq` is valid.
+    let mut request: libc::ifreq = unsafe { core::mem::zeroed() };
+    for (place, byte) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *place = byte.cast_signed();
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_TAP | libc::IFF_NO_PI) as i16;
+    // SAFETY: reads the name and flags of `request`, which lives through the call.
+    let attached = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF as _, &raw mut request) };
+    assert_eq!(attached, 0, "{}", std::io::Error::last_os_error());
+    file
+}
+
+/// An interface that outlives its program keeps what that one told it.
+#[test]
+fn offloads_end_with_the_program() {
+    in_namespace(Offloads::ALL, |bench| {
+        // That one made its interface, which goes with it.
+        ip("tuntap add pw1 mode tap").expect("another");
+        drop(Tap::open("pw1", local_mac(8), Offloads::ALL).expect("a TAP"));
+        let mut file = plain_file("pw1");
+        ip("link set pw1 up").expect("up");
+        ip("address add 10.78.0.1/24 dev pw1").expect("an address");
+        ip("neighbour replace 10.78.0.2 lladdr 02:00:00:00:00:98 dev pw1 nud permanent")
+            .expect("a neighbour");
+        let socket = UdpSocket::bind("10.78.0.1:5000").expect("bind");
+        socket.send_to(b"whole", "10.78.0.2:6000").expect("sent");
+        let mut packet = [0; 2048];
+        let start = Instant::now();
+        let len = loop {
+            assert!(start.elapsed() < Duration::from_secs(60), "no datagram");
+            let len = file.read(&mut packet).expect("a packet");
+            if is_udp(&packet[..len]) {
+                break len;
+            }
+        };
+        let sum = Sum::pseudo_v4([10, 78, 0, 1], [10, 78, 0, 2], 17, (len - 34) as u16);
+        let check = sum.add_bytes(&packet[34..len]).finish();
+        assert_eq!(check, 0, "the checksum was left to nobody");
+        assert_eq!(bench.pool.in_use(), 0);
     });
 }
 
