@@ -32,6 +32,8 @@ mod lossy;
 mod namespace;
 #[path = "e2e/peers.rs"]
 mod peers;
+#[path = "e2e/progress.rs"]
+mod progress;
 #[path = "e2e/races.rs"]
 mod races;
 
@@ -43,27 +45,35 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use checks::Sizes;
 use host::{Host, Running, THEIRS};
 use namespace::{Skip, isolated};
 use pollwire::host::MonotonicClock;
 use pollwire::rings::tap::{Offloads, Tap};
 use pollwire::rings::{NetDevice, local_mac};
 use pollwire::{Config, NetCell, Runtime, Stack};
+use progress::step;
 
 /// How much of some things `services` is to do.
 struct Amounts {
-    /// Pings and UDP datagrams that go in fragments.
-    fragmented: usize,
+    /// Pings and UDP datagrams.
+    sizes: Sizes,
     /// Bytes to echo, to discard, and to generate five times less.
     stream: usize,
     /// Bytes of which none may be copied, nor sent twice.
     uncopied: usize,
+    /// Connections at once.
+    connections: u32,
 }
 
 const MUCH: Amounts = Amounts {
-    fragmented: 660,
+    sizes: Sizes {
+        every: 1,
+        fragmented: 660,
+    },
     stream: 100_000_000,
     uncopied: 20_000_000,
+    connections: 1000,
 };
 
 /// For an emulated machine, which a busy one leaves waiting more often.
@@ -81,17 +91,24 @@ fn services(host: &Host, amounts: &Amounts) -> Result<(), Skip> {
         Host::Unikraft => http::counter("frames-in-use"),
         _ => 0,
     };
-    checks::ping_of_every_size(amounts.fragmented);
-    checks::udp_echo_of_every_size(amounts.fragmented);
-    checks::refused_ports();
-    checks::daytime(host.clock_behind());
-    checks::chargen(amounts.stream / 5);
-    http::keep_alive_and_pipelining();
-    checks::echo(host::connect(7), amounts.stream);
-    checks::discard(amounts.stream);
-    checks::full_segments_are_not_copied(amounts.uncopied);
-    checks::connections_at_once(1000);
-    checks::nothing_held_for_ever(lent);
+    let (sizes, stream, uncopied) = (amounts.sizes, amounts.stream, amounts.uncopied);
+    step("pings", 0, || checks::ping_of(sizes));
+    step("UDP echo", 0, || checks::udp_echo_of(sizes));
+    step("refused ports", 0, checks::refused_ports);
+    step("daytime", 0, || checks::daytime(host.clock_behind()));
+    step("chargen", stream / 5, || checks::chargen(stream / 5));
+    step("HTTP on one connection", 0, http::keep_alive_and_pipelining);
+    step("echo", 2 * stream, || {
+        checks::echo(host::connect(7), stream)
+    });
+    step("discard", stream, || checks::discard(stream));
+    step("full segments without a copy", 3 * uncopied, || {
+        checks::full_segments_are_not_copied(uncopied);
+    });
+    step("connections at once", 0, || {
+        checks::connections_at_once(amounts.connections);
+    });
+    step("nothing held", 0, || checks::nothing_held_for_ever(lent));
     drop(server);
     Ok(())
 }

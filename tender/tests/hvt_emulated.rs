@@ -159,7 +159,7 @@ fn hvt_on_emulated_hardware() {
             "echo BEGIN {index}\n{{ {commands}; }} 2>&1\necho END {index}\n"
         ));
     }
-    let output = emulator.run(&script);
+    let output = emulator.run(&script, &mut |_, _| {});
     let mut failed = Vec::new();
     for (index, check) in checks.iter().enumerate() {
         let part = part(&output, index);
@@ -217,5 +217,7 @@ fn custom_script() {
         inside.push(path.file_name().expect("a file"));
         emulator.add_program(&path.to_string_lossy(), &inside.to_string_lossy());
     }
-    println!("{}", emulator.run(&script.to_string_lossy()));
+    emulator.run(&script.to_string_lossy(), &mut |since, line| {
+        println!("{:4} s  {line}", since.as_secs());
+    });
 }

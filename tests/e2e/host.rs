@@ -338,6 +338,19 @@ impl Drop for Running {
     }
 }
 
+/// What the programs that run have printed so far.
+pub(crate) fn printed_by_programs() -> String {
+    let run = format!("e2e-{}-", env::var(INSIDE).expect("in a namespace"));
+    let files = fs::read_dir(env!("CARGO_TARGET_TMPDIR")).expect("readable");
+    let logs = files.flatten().filter(|file| {
+        let name = file.file_name();
+        let name = name.to_string_lossy();
+        name.starts_with(&run) && name.ends_with(".log")
+    });
+    logs.map(|log| String::from_utf8_lossy(&fs::read(log.path()).unwrap_or_default()).into_owned())
+        .collect()
+}
+
 /// A path that nothing else uses.
 pub(crate) fn temporary(name: &str) -> PathBuf {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
@@ -370,6 +383,8 @@ pub(crate) fn build() {
             "xtask image fetch --abi hvt",
             "build --quiet --release --example services --example resolve --example fetch",
         ] {
+            println!("cargo {arguments} ...");
+            let start = Instant::now();
             let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
                 .args(arguments.split(' '))
                 .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -377,6 +392,7 @@ pub(crate) fn build() {
                 .status()
                 .expect("cargo runs");
             assert!(status.success(), "cargo {arguments}");
+            println!("cargo {arguments}: {:.1?}", start.elapsed());
         }
     });
 }

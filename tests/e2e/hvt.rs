@@ -11,20 +11,26 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::checks::Sizes;
 use super::emulator::Emulator;
 use super::host::{self, EMULATED, Host, image, tender};
 use super::namespace::{INSIDE, Skip, find, isolated, need};
+use super::progress::step;
 use super::{Amounts, dns, fetch, http, services};
 
 /// What the checks start.
 const TOOLS: [&str; 5] = ["curl", "nginx", "openssl", "unbound", "wrk"];
 const IMAGES: [&str; 3] = ["services", "resolve", "fetch"];
-/// No check says nothing for longer.
+/// A check that goes on says so more often.
 const SILENCE: Duration = Duration::from_secs(400);
 
 const SOME: Amounts = Amounts {
-    fragmented: 5,
+    sizes: Sizes {
+        every: 20,
+        fragmented: 5,
+    },
     stream: 10_000_000,
+    connections: 200,
     ..super::EMULATED
 };
 
@@ -48,8 +54,8 @@ fn programs(amounts: &Amounts) {
     part("wrk", || {
         with_services(&host, "wrk", || println!("{}", http::wrk()))
     });
-    part("resolve", || dns::names(&host));
-    part("fetch", || fetch::pages(&host));
+    part("resolve", || step("names", 0, || dns::names(&host)));
+    part("fetch", || step("pages", 9_000_000, || fetch::pages(&host)));
 }
 
 fn part(name: &str, run: impl FnOnce() -> Result<(), Skip>) {
@@ -63,7 +69,7 @@ fn part(name: &str, run: impl FnOnce() -> Result<(), Skip>) {
 fn with_services(host: &Host, tool: &str, check: impl FnOnce()) -> Result<(), Skip> {
     need(tool)?;
     let _server = host.services()?;
-    check();
+    step(tool, 0, check);
     Ok(())
 }
 
@@ -121,7 +127,7 @@ fn emulate(mut machine: Emulator, name: &str) {
             machine.add_program(&path.to_string_lossy(), &format!("/bin/{tool}"));
         }
     }
-    let output = machine.run(&format!(
+    let script = format!(
         "mkdir -p {temporary} /etc /var/log/nginx /var/lib/nginx\n\
          echo root:x:0:0::/:/bin/sh > /etc/passwd\n\
          echo root:x:0: > /etc/group\n\
@@ -131,12 +137,19 @@ fn emulate(mut machine: Emulator, name: &str) {
          e2e --exact {name} --include-ignored --nocapture --test-threads=1 2>&1\n\
          echo exit code $?",
         temporary = env!("CARGO_TARGET_TMPDIR"),
-    ));
-    // Without the firmware's clearing of the screen.
-    let shown = output.split_once("test hvt::");
-    let (_, shown) = shown.unwrap_or_else(|| panic!("{name} did not begin:\n{output}"));
-    for line in shown.lines().skip(1) {
-        println!("  {line}");
-    }
-    assert!(shown.contains("exit code 0\r\n"), "see above");
+    );
+    let mut begun = false;
+    let output = machine.run(&script, &mut |since, line| {
+        // Neither the firmware's clearing of the screen nor lines that another
+        // harness would count.
+        if line.starts_with("test hvt::") {
+            begun = true;
+        } else if begun && line.starts_with("skipped: ") {
+            println!("  {line}");
+        } else if begun {
+            println!("  {:4} s  {line}", since.as_secs());
+        }
+    });
+    assert!(begun, "{name} did not begin:\n{output}");
+    assert!(output.contains("exit code 0\r\n"), "see above");
 }

@@ -96,8 +96,9 @@ impl Emulator {
     }
 
     /// Boots the machine, runs `script` in busybox's shell and returns all that
-    /// it printed.
-    pub(crate) fn run(&self, script: &str) -> String {
+    /// it printed; `tell` has each line as soon as it is there, and the time since
+    /// the machine was switched on.
+    pub(crate) fn run(&self, script: &str, tell: &mut dyn FnMut(Duration, &str)) -> String {
         let modules: String = MODULES
             .iter()
             .filter_map(|module| module.rsplit('/').next())
@@ -122,7 +123,7 @@ impl Emulator {
         self.pack();
         let mut output = String::new();
         for boot in 1..=BOOTS {
-            match self.boot() {
+            match self.boot(tell) {
                 Ok(output) => return output,
                 Err(partial) => output = partial,
             }
@@ -148,7 +149,7 @@ impl Emulator {
     }
 
     /// What the machine printed until it switched itself off.
-    fn boot(&self) -> Result<String, String> {
+    fn boot(&self, tell: &mut dyn FnMut(Duration, &str)) -> Result<String, String> {
         let log = self.root.with_extension("log");
         let mut machine = Command::new(QEMU)
             .args(["-M", "q35", "-accel", "tcg", "-smp", "2"])
@@ -163,20 +164,28 @@ impl Emulator {
             .stdout(fs::File::create(&log).expect("writable"))
             .spawn()
             .expect("QEMU runs");
-        let printed = || fs::read(&log).expect("readable");
-        let (mut heard, mut length) = (Instant::now(), 0);
-        while machine.try_wait().expect("a child").is_none() {
-            thread::sleep(Duration::from_millis(200));
-            let now = printed().len();
-            if now != length {
-                (heard, length) = (Instant::now(), now);
+        let printed = || String::from_utf8_lossy(&fs::read(&log).expect("readable")).into_owned();
+        let start = Instant::now();
+        let (mut heard, mut length, mut told) = (start, 0, 0);
+        loop {
+            let ended = machine.try_wait().expect("a child").is_some();
+            let now = printed();
+            for line in now.lines().take(now.matches('\n').count()).skip(told) {
+                tell(start.elapsed(), line);
+                told += 1;
+            }
+            if ended {
+                return Ok(now);
+            }
+            if now.len() != length {
+                (heard, length) = (Instant::now(), now.len());
             } else if heard.elapsed() > self.silence {
                 machine.kill().expect("killable");
                 machine.wait().expect("a child");
-                return Err(String::from_utf8_lossy(&printed()).into_owned());
+                return Err(now);
             }
+            thread::sleep(Duration::from_millis(200));
         }
-        Ok(String::from_utf8_lossy(&printed()).into_owned())
     }
 }
 
