@@ -102,7 +102,7 @@ named! {
         MldReportsOut = "mld-reports-out",
         /// Addresses that another host turned out to have (RFC 4862, 5.4).
         NdpDuplicates = "ndp-duplicates",
-        /// Redirects followed.
+        /// Redirects followed, over IPv6.
         NdpRedirects = "ndp-redirects",
         /// Packet Too Big messages that lowered a path's MTU.
         PathMtuLowered = "path-mtu-lowered",
@@ -115,6 +115,9 @@ named! {
         IcmpErrorsLimited = "icmp-errors-limited",
         /// Error messages received that concerned a socket.
         IcmpErrorsIn = "icmp-errors-in",
+
+        /// Redirects taken, over IPv4 (RFC 1122, 3.2.2.2).
+        IcmpRedirects = "icmp-redirects",
 
         /// Messages from DHCP and DHCPv6 servers that were expected.
         DhcpIn = "dhcp-in",

@@ -144,6 +144,13 @@ crate::counters::named! {
         IcmpBadQuote = "icmp-bad-quote",
         /// ICMP: an error message about nothing that this host sent.
         IcmpNoFlow = "icmp-no-flow",
+        /// ICMP: a redirect whose new gateway, or destination, cannot be: not a
+        /// host's address, our own, the old one, or not on the same subnet (RFC
+        /// 1122, 3.2.2.2).
+        IcmpBadRedirect = "icmp-bad-redirect",
+        /// ICMP: a redirect from another host than the gateway in use for that
+        /// destination (RFC 1122, 3.2.2.2).
+        IcmpRedirectNotFromHop = "icmp-redirect-not-from-hop",
         /// ICMP: a message that this host has no use for.
         IcmpIgnored = "icmp-ignored",
 

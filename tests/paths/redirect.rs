@@ -63,40 +63,59 @@ fn a_router_sends_us_to_another() {
         config = config.with_slaac(InterfaceIds::Eui64);
         over_tap(&config, async |net| {
             let count = |counter| net.with_stack(|stack| stack.counters().get(counter));
-            let [_, behind] = BEHIND.map(address);
-            let v6 = socket(net, behind);
-            udp_echo(net, &v6, behind, 100).await;
-            for _ in 0..100 {
-                if count(Counter::NdpRedirects) > 0 {
-                    break;
+            let forwarded = |behind: IpAddr| {
+                let (v4, v6) = nodes[0].forwarded();
+                if behind.is_ipv4() { v4 } else { v6 }
+            };
+            let followed = [Counter::IcmpRedirects, Counter::NdpRedirects];
+            for (behind, followed) in BEHIND.map(address).into_iter().zip(followed) {
+                let udp = socket(net, behind);
+                udp_echo(net, &udp, behind, 100).await;
+                for _ in 0..100 {
+                    if count(followed) > 0 {
+                        break;
+                    }
+                    udp_echo(net, &udp, behind, 100).await;
+                    net.sleep(Duration::from_millis(10)).await;
                 }
-                udp_echo(net, &v6, behind, 100).await;
-                net.sleep(Duration::from_millis(10)).await;
+                assert!(count(followed) > 0, "no redirect came");
+                // From now on our router has nothing to do with it.
+                let before = forwarded(behind);
+                for _ in 0..10 {
+                    udp_echo(net, &udp, behind, 1000).await;
+                }
+                let flow = TcpFlow::connect(net, (behind, 7).into());
+                let flow = within(net, "connection", flow).await.expect("opens");
+                super::tcp_echo(net, &flow, 100_000).await;
+                flow.close().await.expect("open");
+                assert_eq!(forwarded(behind), before, "still through the first");
             }
-            assert!(count(Counter::NdpRedirects) > 0, "no redirect came");
-            // From now on our router has nothing to do with it.
-            let before = nodes[0].forwarded().1;
-            for _ in 0..10 {
-                udp_echo(net, &v6, behind, 1000).await;
-            }
-            let flow = TcpFlow::connect(net, (behind, 7).into());
-            let flow = within(net, "connection", flow).await.expect("opens");
-            super::tcp_echo(net, &flow, 100_000).await;
-            flow.close().await.expect("open");
-            assert_eq!(nodes[0].forwarded().1, before, "still through the first");
         });
         Ok(())
     });
 }
 
-/// The number of a link in this thread's namespace.
-fn index_of(link: &str) -> u32 {
+/// What `ip` says of a link in this thread's namespace.
+fn show(link: &str) -> String {
     let output = Command::new("ip")
         .args(["-o", "link", "show", link])
         .output();
-    let text = String::from_utf8(output.expect("ip runs").stdout).expect("text");
+    String::from_utf8(output.expect("ip runs").stdout).expect("text")
+}
+
+/// Its number.
+fn index_of(link: &str) -> u32 {
+    let text = show(link);
     let (index, _) = text.split_once(':').expect("a link");
     index.parse().expect("a number")
+}
+
+/// Its Ethernet address.
+fn mac_of(link: &str) -> String {
+    let text = show(link);
+    let mut words = text.split_whitespace();
+    words.find(|&word| word == "link/ether").expect("Ethernet");
+    words.next().expect("an address").to_owned()
 }
 
 /// An ICMPv6 message from a neighbour, with its link-local address.
@@ -199,26 +218,42 @@ fn neighbours_that_are_no_routers_change_nothing() {
     );
 }
 
-/// RFC 1122, 3.2.2.2, would have hosts follow; any host on the link could say
-/// so, and so they are not believed. What goes through our router arrives.
+/// Our router names one that answers no questions about its Ethernet address:
+/// all goes on through ours.
 #[test]
-fn redirects_of_ipv4_are_not_believed() {
-    isolated("redirect::redirects_of_ipv4_are_not_believed", || {
-        let nodes = two_routers()?;
-        over_tap(&config(), async |net| {
-            let behind = address(BEHIND[0]);
-            let v4 = socket(net, behind);
-            let before = nodes[0].forwarded().0;
-            for _ in 0..10 {
-                udp_echo(net, &v4, behind, 1000).await;
-            }
-            assert!(
-                nodes[0].forwarded().0 >= before + 10,
-                "all through the first"
-            );
-            let ignored = net.with_stack(|stack| stack.counters().dropped(DropReason::IcmpIgnored));
-            assert!(ignored > 0, "no redirect came");
-        });
-        Ok(())
-    });
+fn a_router_that_does_not_answer_is_not_used() {
+    isolated(
+        "redirect::a_router_that_does_not_answer_is_not_used",
+        || {
+            let nodes = two_routers()?;
+            let mac = nodes[1].run(|| mac_of("eth3"));
+            nodes[0].ip(&[
+                &format!("neigh add 10.9.0.9 lladdr {mac} dev eth1 nud permanent"),
+                "route replace 10.9.7.0/24 via 10.9.0.9",
+            ])?;
+            over_tap(&config(), async |net| {
+                let count = |counter| net.with_stack(|stack| stack.counters().get(counter));
+                let behind = address(BEHIND[0]);
+                let flow = TcpFlow::connect(net, (behind, 7).into());
+                let flow = within(net, "connection", flow).await.expect("opens");
+                for _ in 0..100 {
+                    if count(Counter::IcmpRedirects) > 0 {
+                        break;
+                    }
+                    super::tcp_echo(net, &flow, 1000).await;
+                    net.sleep(Duration::from_millis(10)).await;
+                }
+                assert!(count(Counter::IcmpRedirects) > 0, "no redirect came");
+                let before = nodes[0].forwarded().0;
+                super::tcp_echo(net, &flow, 100_000).await;
+                let udp = socket(net, behind);
+                for _ in 0..10 {
+                    udp_echo(net, &udp, behind, 1000).await;
+                }
+                assert!(nodes[0].forwarded().0 >= before + 20);
+                flow.close().await.expect("open");
+            });
+            Ok(())
+        },
+    );
 }

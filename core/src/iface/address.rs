@@ -55,7 +55,7 @@ impl Stack {
     pub(super) fn ipv4_address_up(&mut self, own: Ipv4Cidr) {
         // As many places as claims.
         if self.iface.addresses.try_push(own).is_ok() {
-            self.iface.invalidate();
+            self.iface.routes_changed();
             // It may have been a peer's.
             self.tcp.forget_last();
             self.events.push(NetEvent::AddressUp(own.address().into()));
@@ -83,7 +83,7 @@ impl Stack {
         if self.iface.addresses.len() == before {
             return;
         }
-        self.iface.invalidate();
+        self.iface.routes_changed();
         self.end_flows_at(address.into());
         self.events.push(NetEvent::AddressDown(address.into()));
     }
@@ -129,7 +129,7 @@ impl Stack {
         if !self.iface.routes.add(route) {
             return Err(Misuse::TableFull);
         }
-        self.iface.invalidate();
+        self.iface.routes_changed();
         if let (0, Some(gateway)) = (route.to.prefix(), route.gateway) {
             self.events.push(NetEvent::RouterUp(gateway.into()));
         }
@@ -151,7 +151,7 @@ impl Stack {
         }
         let any = iface.routes.remove(|route| gone(route));
         if any {
-            iface.invalidate();
+            iface.routes_changed();
         }
         any
     }

@@ -38,6 +38,9 @@ impl Stack {
         };
         match heard {
             Heard::Resolved => {
+                if self.iface.redirects.lead_to(message.sender_ip) {
+                    self.iface.invalidate();
+                }
                 self.send_pending(message.sender_ip, message.sender_mac);
                 self.neighbor_resolved(IpAddr::V4(message.sender_ip));
             }
@@ -202,6 +205,9 @@ impl Stack {
             self.ipv6_expire(now);
         }
         self.igmp_expire(now);
+        if self.iface.redirects.expire(now) {
+            self.iface.invalidate();
+        }
         while let Some(due) = self.iface.claims.next_due(now, &mut self.random) {
             match due {
                 claim::Due::Probe(address) => {
@@ -217,6 +223,7 @@ impl Stack {
                 Due::Poll(neighbor, mac) => self.arp_ask(neighbor, mac),
                 Due::Failed(neighbor) => {
                     self.counters.inc(Counter::NeighborsFailed);
+                    self.iface.redirects.forget_hop(neighbor);
                     let address = IpAddr::V4(neighbor);
                     self.drop_pending(address, DropReason::NeighborUnreachable);
                     self.neighbor_failed(address);

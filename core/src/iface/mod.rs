@@ -10,6 +10,7 @@ mod id;
 mod igmp;
 mod neighbor;
 mod pending;
+mod redirects;
 mod routes;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -37,6 +38,7 @@ pub(crate) use events::{DnsSource, Events};
 use igmp::Groups;
 pub(crate) use neighbor::{Neighbors, Resolution};
 pub(crate) use pending::{Pending, PendingQueue};
+use redirects::Redirects;
 use routes::Routes;
 pub(crate) use routes::{Origin, Route};
 use v6::Ipv6;
@@ -62,6 +64,8 @@ pub(crate) struct Interface {
     pub(crate) vlan: Option<VlanId>,
     addresses: ArrayVec<Ipv4Cidr, MAX_ADDRESSES>,
     routes: Routes,
+    /// What routers said of single destinations.
+    pub(crate) redirects: Redirects<Ipv4Addr>,
     /// Source and destination that [`is_exchange`](Self::is_exchange) found
     /// right last. Void when the addresses change.
     exchange: Option<(Ipv4Addr, Ipv4Addr)>,
@@ -104,6 +108,7 @@ impl Interface {
             vlan: config.vlan,
             addresses,
             routes,
+            redirects: Redirects::new(),
             exchange: None,
             neighbors: Neighbors::new(),
             pending: PendingQueue::new(),
@@ -258,13 +263,25 @@ impl Interface {
             })
     }
 
+    /// Whether both addresses lie in one of our subnets.
+    pub(crate) fn share_subnet(&self, a: Ipv4Addr, b: Ipv4Addr) -> bool {
+        let has_both = |own: &Ipv4Cidr| own.contains(a) && own.contains(b);
+        self.addresses.iter().any(has_both)
+    }
+
     /// The neighbour that packets to the unicast address `destination` go to:
-    /// itself when it is on the link, else the gateway of the route with the
-    /// longest prefix (RFC 1122, 3.3.1).
+    /// the one that a redirect names, once it has answered; itself when it is on
+    /// the link, else the gateway of the route with the longest prefix (RFC 1122,
+    /// 3.3.1).
     pub(crate) fn next_hop(&self, destination: Ipv4Addr) -> Option<Ipv4Addr> {
         let high = destination.octets()[0];
         if high == 0 || high == 127 || high >= 224 {
             return None;
+        }
+        if let Some(hop) = self.redirects.hop(destination)
+            && self.neighbors.knows(hop)
+        {
+            return Some(hop);
         }
         let on_link = self
             .subnet_of(destination)
@@ -316,6 +333,13 @@ impl Interface {
         self.neighbors.generation()
     }
 
+    /// Addresses or routes of IPv4 changed: what routers said before, they said
+    /// of others.
+    fn routes_changed(&mut self) {
+        self.redirects.clear();
+        self.invalidate();
+    }
+
     /// Makes all link headers obtained so far out of date.
     pub(crate) fn invalidate(&mut self) {
         self.exchange = None;
@@ -344,6 +368,7 @@ impl Interface {
     #[inline]
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let own = earlier(self.claims.deadline(), self.groups.deadline());
+        let own = earlier(self.redirects.deadline(), own);
         let v4 = earlier(self.neighbors.deadline(), own);
         match self.v6.deadline() {
             Instant::FAR_FUTURE => v4,

@@ -161,6 +161,13 @@ impl Neighbors {
         self.entries.get_mut(self.last)
     }
 
+    /// Whether the Ethernet address of `address` is known.
+    pub(crate) fn knows(&self, address: Ipv4Addr) -> bool {
+        self.entries.iter().any(|entry| {
+            entry.address == address && !matches!(entry.state, State::Incomplete { .. })
+        })
+    }
+
     /// The Ethernet address for a packet to `address`. Makes an entry, and the
     /// caller ask, when there is none.
     pub(crate) fn resolve(&mut self, now: Instant, address: Ipv4Addr) -> Resolution {

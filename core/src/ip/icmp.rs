@@ -14,7 +14,7 @@ use super::{IpFields, IpMeta};
 use crate::random::Random;
 use crate::wire::icmpv4::{
     DEST_UNREACHABLE, ECHO_REPLY, ECHO_REQUEST, FRAGMENTATION_NEEDED, PORT_UNREACHABLE,
-    PROTOCOL_UNREACHABLE, REASSEMBLY, TIME_EXCEEDED,
+    PROTOCOL_UNREACHABLE, REASSEMBLY, REDIRECT, TIME_EXCEEDED,
 };
 use crate::wire::ipv4::{FRAGMENT_OFFSET, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP};
 use crate::wire::{ETHERNET_HEADER, ICMPV4_HEADER, IPV4_HEADER, Icmpv4Header, Ipv4Header};
@@ -30,6 +30,8 @@ pub(crate) struct Icmp {
     /// Errors that may be sent now, in nanoseconds of waiting.
     credit: u64,
     refilled_at: Instant,
+    /// No line about a redirect goes to the log before.
+    pub(super) log_redirects_at: Instant,
 }
 
 /// Nanoseconds of waiting that one error costs: 100 in a second at most.
@@ -43,6 +45,7 @@ impl Icmp {
         Self {
             credit: ERROR_BURST * ERROR_COST,
             refilled_at: Instant::ZERO,
+            log_redirects_at: Instant::ZERO,
         }
     }
 
@@ -94,8 +97,12 @@ impl Stack {
                 let error = IcmpError::parse_v4(cause, body)?;
                 self.on_icmp_error(ip.src, &error)
             }
-            // Redirects are not believed: any host on the link could claim to
-            // be the router. Source Quench MUST be ignored (RFC 6633, 3); "If
+            REDIRECT => {
+                let cause = redirect_of(header).ok_or(DropReason::IcmpIgnored)?;
+                let error = IcmpError::parse_v4(cause, body)?;
+                self.on_icmp_redirect(now, ip, &error)
+            }
+            // Source Quench MUST be ignored (RFC 6633, 3); "If
             // an ICMP message of unknown type is received, it MUST be silently
             // discarded" (RFC 1122, 3.2.2).
             _ => Err(DropReason::IcmpIgnored),
@@ -268,6 +275,12 @@ fn cause_of(header: &Icmpv4Header) -> Option<Cause> {
     }
 }
 
+/// What a redirect says. RFC 1122, 3.2.2.2, and 3.3.1.2 have hosts take redirects
+/// for networks, and for types of service, as if they were for the host alone.
+fn redirect_of(header: &Icmpv4Header) -> Option<Cause> {
+    (header.code <= 3).then_some(Cause::Redirected(Ipv4Addr::from(header.rest)))
+}
+
 /// Whether an IPv4 packet is an ICMP error message, or might be.
 fn is_icmp_error(packet: &[u8]) -> bool {
     let Ok((header, _)) = Ipv4Header::ref_from_prefix(packet) else {
@@ -287,6 +300,9 @@ pub(crate) enum Cause {
     /// The packet was too long for a link on its path, which carries so many
     /// bytes at once; 0 if the router did not say.
     TooBig(u16),
+    /// The packet is on its way, but the next one had better go to this
+    /// neighbour.
+    Redirected(Ipv4Addr),
 }
 
 /// An ICMP error, and the packet that it is about: ours, so its source is our

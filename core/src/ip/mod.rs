@@ -10,6 +10,7 @@ mod output;
 mod output6;
 pub(crate) mod pmtu;
 pub(crate) mod reassembly;
+mod redirect;
 #[cfg(test)]
 mod tests;
 

@@ -118,26 +118,35 @@ impl Stack {
             return self.link_send_group(dst, packet);
         }
         let hop = self.iface.next_hop(dst).ok_or(DropReason::NoRoute)?;
-        match self.iface.neighbors.resolve(now, hop) {
-            Resolution::Known(mac) => self.link_send(mac, ETHERTYPE_IPV4, packet),
+        match self.neighbor_mac(now, hop) {
+            Some(mac) => self.link_send(mac, ETHERTYPE_IPV4, packet),
+            None => {
+                self.wait_for(IpAddr::V4(hop), packet);
+                Ok(())
+            }
+        }
+    }
+
+    /// The Ethernet address of a neighbour, which is asked for while it is not
+    /// known.
+    #[inline]
+    pub(super) fn neighbor_mac(&mut self, now: Instant, neighbor: Ipv4Addr) -> Option<MacAddr> {
+        match self.iface.neighbors.resolve(now, neighbor) {
+            Resolution::Known(mac) => Some(mac),
             Resolution::Poll(mac) => {
                 self.chores_changed();
-                self.arp_ask(hop, mac);
-                self.link_send(mac, ETHERTYPE_IPV4, packet)
+                self.arp_ask(neighbor, mac);
+                Some(mac)
             }
             Resolution::Ask(gone) => {
                 self.chores_changed();
                 if let Some(gone) = gone {
                     self.drop_pending(IpAddr::V4(gone), DropReason::NeighborCacheFull);
                 }
-                self.arp_ask(hop, MacAddr::BROADCAST);
-                self.wait_for(IpAddr::V4(hop), packet);
-                Ok(())
+                self.arp_ask(neighbor, MacAddr::BROADCAST);
+                None
             }
-            Resolution::Waiting => {
-                self.wait_for(IpAddr::V4(hop), packet);
-                Ok(())
-            }
+            Resolution::Waiting => None,
         }
     }
 

@@ -7,6 +7,7 @@ use super::Stack;
 use crate::ip::{Cause, IcmpError};
 use crate::tcp::seq::SeqNum;
 use crate::tcp::tcb::TcpState;
+use crate::tcp::{half_open, listen};
 use crate::wire::MacAddr;
 use crate::{ConnError, FlowKey};
 
@@ -70,6 +71,31 @@ impl Stack {
                 && cold.template.link().first_chunk() == Some(&mac.0)
                 && hot.progress() != cold.link_progress
         })
+    }
+
+    /// Whether the segment quoted is one that we may have sent of late: of a
+    /// connection and within what is in flight, the next acknowledgement
+    /// included, or of a record's answer.
+    pub(crate) fn tcp_may_have_sent(&self, quote: &IcmpError) -> bool {
+        let key = FlowKey::new(quote.local, quote.remote);
+        let seq = SeqNum::new(quote.seq);
+        let hash = self.flows.hash(&key);
+        let tcp = &self.tcp;
+        let same = |index| tcp.key(index) == Some(&key);
+        if let Some(hot) = self.flows.lookup(hash, same).and_then(|at| tcp.hot(at)) {
+            return seq.at_or_after(hot.snd_una) && !seq.after(hot.snd_nxt);
+        }
+        let waits = tcp.time_wait.find(hash, || key.to_words());
+        if let Some(record) = waits.and_then(|at| tcp.time_wait.get(at)) {
+            return record.snd_nxt == seq;
+        }
+        let opens = listen::find(&tcp.listeners, &key).and_then(|listener| {
+            tcp.handshakes
+                .find(hash, || half_open::name_of(&key, listener))
+        });
+        opens
+            .and_then(|at| tcp.handshakes.get(at))
+            .is_some_and(|record| record.iss == seq)
     }
 
     /// An ICMP error about a segment that we sent (RFC 5927: believed only when

@@ -100,6 +100,13 @@ impl Stack {
         Err(refused)
     }
 
+    /// Whether a socket at `local` sends to `remote`: for good, or did so last.
+    pub(crate) fn udp_writes_to(&mut self, local: SocketAddr, remote: SocketAddr) -> bool {
+        self.udp
+            .lookup(local)
+            .is_some_and(|socket| socket.remote == Some(remote) || socket.route.remote == remote)
+    }
+
     /// Tells the socket that sent a datagram of the error that it met.
     ///
     /// RFC 1122, 4.1.3.3: "UDP MUST pass to the application layer all ICMP

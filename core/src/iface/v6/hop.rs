@@ -8,14 +8,13 @@ use pollwire_rings::Instant;
 
 use super::Neighbors;
 use crate::Ipv6Cidr;
+use crate::iface::redirects::Redirects;
 use crate::wire::ndp::Preference;
 
 /// Most routes through routers, default routes included.
 pub(crate) const MAX_ROUTES: usize = 16;
 /// Most prefixes that are known to be on the link.
 pub(crate) const MAX_PREFIXES: usize = 16;
-/// Most redirects that are remembered.
-pub(crate) const MAX_REDIRECTS: usize = 16;
 
 /// Everywhere.
 const DEFAULT: Ipv6Cidr = match Ipv6Cidr::new(Ipv6Addr::UNSPECIFIED, 0) {
@@ -38,12 +37,6 @@ struct OnLink {
     until: Instant,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Redirected {
-    destination: Ipv6Addr,
-    hop: Ipv6Addr,
-}
-
 /// A router became a default router, or ceased to be one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RouterChange {
@@ -52,18 +45,25 @@ pub(crate) enum RouterChange {
 }
 
 /// The tables.
-#[derive(Default)]
 pub(crate) struct Hops {
     /// Of equals the first is used; a router that fails moves to the end, so
     /// that all get their turn (RFC 4861, 6.3.6).
     routes: ArrayVec<Route, MAX_ROUTES>,
     prefixes: ArrayVec<OnLink, MAX_PREFIXES>,
-    /// The oldest first.
-    redirects: ArrayVec<Redirected, MAX_REDIRECTS>,
+    redirects: Redirects<Ipv6Addr>,
     changed: bool,
 }
 
 impl Hops {
+    pub(crate) const fn new() -> Self {
+        Self {
+            routes: ArrayVec::new_const(),
+            prefixes: ArrayVec::new_const(),
+            redirects: Redirects::new(),
+            changed: false,
+        }
+    }
+
     /// Whether next hops may be others since the last call.
     pub(crate) fn take_changed(&mut self) -> bool {
         core::mem::take(&mut self.changed)
@@ -74,12 +74,8 @@ impl Hops {
         if destination.is_unicast_link_local() {
             return Some(destination);
         }
-        let redirected = self
-            .redirects
-            .iter()
-            .find(|known| known.destination == destination);
-        if let Some(redirected) = redirected {
-            return Some(redirected.hop);
+        if let Some(hop) = self.redirects.hop(destination) {
+            return Some(hop);
         }
         if self.is_on_link(destination) {
             return Some(destination);
@@ -103,11 +99,7 @@ impl Hops {
         if destination.is_unicast_link_local() {
             return Some(64);
         }
-        if self
-            .redirects
-            .iter()
-            .any(|known| known.destination == destination)
-        {
+        if self.redirects.hop(destination).is_some() {
             return Some(128);
         }
         let prefixes = self.prefixes.iter().map(|known| known.prefix);
@@ -220,12 +212,7 @@ impl Hops {
 
     /// A router said that `destination` is better reached through `hop`.
     pub(crate) fn redirect(&mut self, destination: Ipv6Addr, hop: Ipv6Addr) {
-        self.redirects
-            .retain(|known| known.destination != destination);
-        if self.redirects.is_full() {
-            self.redirects.remove(0);
-        }
-        self.redirects.push(Redirected { destination, hop });
+        self.redirects.set(destination, hop, Instant::FAR_FUTURE);
         self.changed = true;
     }
 
@@ -259,9 +246,7 @@ impl Hops {
     }
 
     fn forget_hop(&mut self, hop: Ipv6Addr) {
-        let before = self.redirects.len();
-        self.redirects.retain(|known| known.hop != hop);
-        self.changed |= self.redirects.len() != before;
+        self.changed |= self.redirects.forget_hop(hop);
     }
 
     /// Lets go of what is not valid any more; returns default routers that

@@ -81,7 +81,7 @@ impl Ipv6 {
             identifiers: Identifiers::Eui64,
             addresses: ArrayVec::new(),
             neighbors: Neighbors::new(),
-            hops: Hops::default(),
+            hops: Hops::new(),
             groups: Groups::new(),
             asking: Asking::NOT,
             dhcpv6: dhcpv6::Client::new(mac),
