@@ -205,9 +205,6 @@ impl Stack {
             self.ipv6_expire(now);
         }
         self.igmp_expire(now);
-        if self.iface.redirects.expire(now) {
-            self.iface.invalidate();
-        }
         while let Some(due) = self.iface.claims.next_due(now, &mut self.random) {
             match due {
                 claim::Due::Probe(address) => {
@@ -230,5 +227,10 @@ impl Stack {
                 }
             }
         }
+        if self.iface.redirects.expire(now) {
+            self.iface.invalidate();
+        }
+        let redirects = self.iface.redirects.deadline();
+        self.iface.neighbors.note_due(redirects);
     }
 }

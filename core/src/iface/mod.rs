@@ -368,7 +368,6 @@ impl Interface {
     #[inline]
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let own = earlier(self.claims.deadline(), self.groups.deadline());
-        let own = earlier(self.redirects.deadline(), own);
         let v4 = earlier(self.neighbors.deadline(), own);
         match self.v6.deadline() {
             Instant::FAR_FUTURE => v4,

@@ -141,6 +141,12 @@ impl Neighbors {
         self.generation
     }
 
+    /// Something that depends on neighbours is due then: this table's deadline
+    /// is no later, until [`expire`](Self::expire) next has work.
+    pub(crate) fn note_due(&mut self, at: Option<Instant>) {
+        self.next_due = self.next_due.min(at.unwrap_or(Instant::FAR_FUTURE));
+    }
+
     /// A time before which nothing is due.
     #[inline]
     pub(crate) fn deadline(&self) -> Option<Instant> {

@@ -1,12 +1,11 @@
 //! Destinations that a router said are better reached through another neighbour:
 //! ICMP redirects of both versions (RFC 1122, 3.2.2.2; RFC 4861, 8.3).
 
-use alloc::vec::Vec;
-
+use arrayvec::ArrayVec;
 use pollwire_rings::Instant;
 
-/// Most destinations that are remembered.
-pub(crate) const MAX_REDIRECTS: usize = 64;
+/// Most destinations that are remembered, of each version.
+pub(crate) const MAX_REDIRECTS: usize = 32;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Redirect<A> {
@@ -20,12 +19,14 @@ struct Redirect<A> {
 #[derive(Debug)]
 pub(crate) struct Redirects<A> {
     /// The oldest first.
-    list: Vec<Redirect<A>>,
+    list: ArrayVec<Redirect<A>, MAX_REDIRECTS>,
 }
 
 impl<A> Redirects<A> {
     pub(crate) const fn new() -> Self {
-        Self { list: Vec::new() }
+        Self {
+            list: ArrayVec::new_const(),
+        }
     }
 }
 
@@ -79,7 +80,8 @@ impl<A: Copy + Eq> Redirects<A> {
         self.list.len() != before
     }
 
-    /// When [`expire`](Self::expire) next has work.
+    /// When [`expire`](Self::expire) next has work. Whoever calls
+    /// [`set`](Self::set) sees to it that it is called then.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let ends = self.list.iter().map(|known| known.until);
         ends.filter(|&until| until != Instant::FAR_FUTURE).min()

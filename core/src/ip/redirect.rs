@@ -54,6 +54,7 @@ impl Stack {
             return Err(DropReason::IcmpNoFlow);
         }
         self.iface.redirects.set(destination, to, now + AGE);
+        self.iface.neighbors.note_due(Some(now + AGE));
         self.chores_changed();
         // One that is asked for now is not used before it has answered, so none
         // that does not exist holds anything up.

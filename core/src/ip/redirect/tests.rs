@@ -563,7 +563,7 @@ fn the_table_is_bounded() {
         Redirect::about(&sent).is_followed(&mut host);
     }
     let followed = (0..200).filter(|&last| host.stack.iface.next_hop(far(last)) == Some(ip(OTHER)));
-    assert!(followed.eq(200 - 64..200), "the newest");
+    assert!(followed.eq(200 - 32..200), "the newest");
     host.finish();
 }
 
