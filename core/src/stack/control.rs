@@ -78,14 +78,15 @@ impl Stack {
         if let Some(last) = self.last_template(key)
             && let Some(out) = frame.push_back(header::header_len(key, options.len()))
         {
-            header::write_all(
-                out,
-                &last.link(),
-                key,
-                fields,
-                options,
-                (0, Some(Sum::ZERO)),
-            );
+            let labelled;
+            let template = if key.is_v4() {
+                last
+            } else {
+                labelled = last.for_flow(key, self.tcp.secrets.flow_label(key));
+                &labelled
+            };
+            let payload = (0, Some(Sum::ZERO));
+            header::write_all(out, template, key, fields, options, payload);
             return self.send_ready(frame);
         }
         if let Some(out) = frame.push_back(MIN_HEADER + options.len()) {
@@ -116,16 +117,13 @@ impl Stack {
         payload: Option<FrameRef>,
     ) {
         let (local, remote) = (key.local().ip(), key.remote().ip());
+        let fields = IpFields {
+            flow_label: self.tcp.secrets.flow_label(key),
+            ..IpFields::of(PROTOCOL_TCP)
+        };
+        let meta = TxMeta::default();
         // What cannot be sent has been counted; TCP's timers see to the rest.
-        let _ = self.ip_send(
-            now,
-            local,
-            remote,
-            IpFields::of(PROTOCOL_TCP),
-            frame,
-            payload,
-            TxMeta::default(),
-        );
+        let _ = self.ip_send(now, local, remote, fields, frame, payload, meta);
     }
 }
 

@@ -492,13 +492,14 @@ impl Stack {
 
     /// What segments of the flow with this key begin with.
     fn template_of(&mut self, now: Instant, key: &FlowKey) -> Option<Template> {
+        let label = self.tcp.secrets.flow_label(key);
         if let Some(last) = self.last_template(key) {
-            return Some(last.with_ports_of(key));
+            return Some(last.for_flow(key, label));
         }
         let (link, generation) = self.link_template(now, key.local().ip(), key.remote().ip())?;
-        let template = Template::new(link, key, generation);
+        let template = Template::new(link, key, self.iface.v6.hop_limit, generation);
         self.tcp.last_template = (*key, template);
-        Some(template)
+        Some(template.for_flow(key, label))
     }
 
     /// The template that was worked out last, if it is of a flow between the same

@@ -143,7 +143,7 @@ impl Tcb<'_> {
                 write_plain(out, template, key, &fields, (len, sum));
             } else {
                 let options = header::plain_options(fields.timestamps, &[]);
-                header::write_all(out, &template.link(), key, &fields, &options, (len, sum));
+                header::write_all(out, template, key, &fields, &options, (len, sum));
             }
         };
         let mut meta = header::meta(header::transport_at(key), offload);
@@ -224,7 +224,7 @@ impl Tcb<'_> {
             let options = self.bare_options(env, &fields);
             let template = &self.cold.template;
             if let Some(out) = head.push_back(header::header_len(key, options.len())) {
-                header::write_all(out, &template.link(), key, &fields, &options, (0, sum));
+                header::write_all(out, template, key, &fields, &options, (0, sum));
             }
         }
         let meta = header::meta(header::transport_at(key), offload);
@@ -312,7 +312,7 @@ pub(crate) fn write_plain(
         header::write_plain(out, template, key, fields, payload);
     } else {
         let options = header::plain_options(fields.timestamps, &[]);
-        header::write_all(out, &template.link(), key, fields, &options, payload);
+        header::write_all(out, template, key, fields, &options, payload);
     }
 }
 

@@ -16,7 +16,8 @@ const TCP: usize = 20;
 /// Where the checksum lies in a TCP header.
 pub(crate) const CHECKSUM_AT: u16 = 16;
 pub(super) const PROTOCOL_TCP: u8 = 6;
-pub(super) const HOP_LIMIT: u8 = 64;
+/// Time to live of IPv4 segments.
+pub(super) const TTL: u8 = 64;
 
 /// Options of a segment, as bytes; always a multiple of four.
 pub(crate) type OptionBytes = ArrayVec<u8, 40>;
@@ -159,12 +160,13 @@ pub(crate) fn pseudo_sum(key: &FlowKey, tcp_len: usize) -> Sum {
 }
 
 /// Writes Ethernet, IP and TCP header into `out`, which is just as long as they
-/// are. `sum` is that of `payload_len` bytes of payload, or `None` where the
+/// are; the mark of congestion is that of `fields`, whatever the template's. `sum`
+/// is that of `payload_len` bytes of payload, or `None` where the
 /// device completes the checksum.
 #[inline]
 pub(crate) fn write_all(
     out: &mut [u8],
-    link: &[u8; 14],
+    template: &Template,
     key: &FlowKey,
     fields: &HeaderFields,
     options: &[u8],
@@ -183,7 +185,7 @@ pub(crate) fn write_all(
     if let Some(field) = tcp.get_mut(16..18) {
         field.copy_from_slice(&check.to_be_bytes());
     }
-    write_link_and_ip(front, link, key, fields.ecn, tcp_len);
+    write_link_and_ip(front, template, key, fields.ecn, tcp_len);
 }
 
 /// What the device has to do for a segment whose TCP header begins at byte
@@ -206,11 +208,17 @@ pub(crate) const fn meta(at: usize, offload: bool) -> TxMeta {
 }
 
 #[inline]
-fn write_link_and_ip(front: &mut [u8], link: &[u8; 14], key: &FlowKey, ecn: u8, tcp_len: usize) {
+fn write_link_and_ip(
+    front: &mut [u8],
+    template: &Template,
+    key: &FlowKey,
+    ecn: u8,
+    tcp_len: usize,
+) {
     let Some((ethernet, ip)) = front.split_first_chunk_mut::<ETHERNET>() else {
         return;
     };
-    *ethernet = *link;
+    *ethernet = template.link();
     if let (Some(local), Some(remote), Some(ip)) = (
         key.local_v4(),
         key.remote_v4(),
@@ -221,16 +229,17 @@ fn write_link_and_ip(front: &mut [u8], link: &[u8; 14], key: &FlowKey, ecn: u8, 
         // may be anything.
         ip[0..2].copy_from_slice(&[0x45, ecn]);
         ip[2..4].copy_from_slice(&total.to_be_bytes());
-        ip[4..12].copy_from_slice(&[0, 0, 0x40, 0, HOP_LIMIT, PROTOCOL_TCP, 0, 0]);
+        ip[4..12].copy_from_slice(&[0, 0, 0x40, 0, TTL, PROTOCOL_TCP, 0, 0]);
         ip[12..16].copy_from_slice(&local);
         ip[16..20].copy_from_slice(&remote);
         let check = Sum::of_array(ip).finish();
         ip[10..12].copy_from_slice(&check.to_be_bytes());
     } else if let Some(ip) = ip.first_chunk_mut::<IPV6>() {
         let len = u16::try_from(tcp_len).unwrap_or(u16::MAX);
-        ip[0..4].copy_from_slice(&[0x60, ecn << 4, 0, 0]);
+        // Class, flow label, hop limit.
+        ip[0..8].copy_from_slice(&template.bytes[14..22]);
+        ip[1] = (ip[1] & 0x0f) | ecn << 4;
         ip[4..6].copy_from_slice(&len.to_be_bytes());
-        ip[6..8].copy_from_slice(&[PROTOCOL_TCP, HOP_LIMIT]);
         ip[8..24].copy_from_slice(&key.local_bytes());
         ip[24..40].copy_from_slice(&key.remote_bytes());
     }

@@ -1,4 +1,4 @@
-//! Initial sequence numbers (RFC 6528) and timestamp offsets.
+//! Initial sequence numbers (RFC 6528), timestamp offsets, flow labels (RFC 6437).
 
 use pollwire_rings::Instant;
 
@@ -6,10 +6,12 @@ use super::coarse::millis;
 use super::seq::SeqNum;
 use crate::FlowKey;
 
-/// Key of the boot: what nobody outside can compute from.
+/// Keys of the boot: what nobody outside can compute from.
 #[derive(Clone, Copy)]
 pub(crate) struct Secrets {
     key: (u64, u64),
+    /// Of flow labels alone: those are seen by everybody on the way.
+    labels: (u64, u64),
 }
 
 /// What a flow's numbers begin with. Both are halves of one keyed hash: whoever
@@ -26,7 +28,23 @@ impl Secrets {
     pub(crate) fn new(mut next: impl FnMut() -> u64) -> Self {
         Self {
             key: (next(), next()),
+            labels: (next(), next()),
         }
+    }
+
+    /// The label of the packets that this host sends in the flow with this key;
+    /// 0 for IPv4, which has none.
+    ///
+    /// RFC 6437, 3: one value for all packets of a flow, evenly spread over flows,
+    /// not to be guessed, and not zero, which means that there is none. Records of
+    /// connections have no place for it: it is worked out wherever it is needed.
+    pub(crate) fn flow_label(&self, flow: &FlowKey) -> u32 {
+        if flow.is_v4() {
+            return 0;
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "20 bits are wanted")]
+        let label = flow.hash_under(self.labels) as u32 & 0xf_ffff;
+        label.max(1)
     }
 
     /// What the numbers of the flow with this key begin with.

@@ -3,7 +3,7 @@
 
 use pollwire_offload::checksum::Sum;
 
-use super::header::{HOP_LIMIT, PROTOCOL_TCP};
+use super::header::{PROTOCOL_TCP, TTL};
 use crate::FlowKey;
 
 /// Ethernet and IPv4 header and both ports.
@@ -37,14 +37,15 @@ impl Template {
         generation: 0,
     };
 
-    /// The front of segments of `key`'s flow behind the Ethernet header `link`.
-    pub(crate) fn new(link: [u8; 14], key: &FlowKey, generation: u32) -> Self {
+    /// The front of segments of `key`'s flow behind the Ethernet header `link`,
+    /// without a flow label; `hop_limit` is IPv6's.
+    pub(crate) fn new(link: [u8; 14], key: &FlowKey, hop_limit: u8, generation: u32) -> Self {
         let mut bytes = [0; LEN];
         bytes[..14].copy_from_slice(&link);
         bytes[34..36].copy_from_slice(&key.local_port().to_be_bytes());
         bytes[36..38].copy_from_slice(&key.remote_port().to_be_bytes());
         let (Some(local), Some(remote)) = (key.local_v4(), key.remote_v4()) else {
-            bytes[14..V6_LEN].copy_from_slice(&[0x60, 0, 0, 0, 0, 0, PROTOCOL_TCP, HOP_LIMIT]);
+            bytes[14..V6_LEN].copy_from_slice(&[0x60, 0, 0, 0, 0, 0, PROTOCOL_TCP, hop_limit]);
             let pseudo = Sum::pseudo_v6(key.local_bytes(), key.remote_bytes(), PROTOCOL_TCP, 0);
             return Self {
                 bytes,
@@ -56,7 +57,7 @@ impl Template {
         bytes[14..16].copy_from_slice(&[0x45, 0]);
         // RFC 6864, 4.1: with DF set and never a fragment, the identification
         // may be anything.
-        bytes[20..24].copy_from_slice(&[0x40, 0, HOP_LIMIT, PROTOCOL_TCP]);
+        bytes[20..24].copy_from_slice(&[0x40, 0, TTL, PROTOCOL_TCP]);
         bytes[26..30].copy_from_slice(&local);
         bytes[30..34].copy_from_slice(&remote);
         Self {
@@ -67,10 +68,17 @@ impl Template {
         }
     }
 
-    /// The same for another flow between the same hosts, without marks.
-    pub(crate) fn with_ports_of(mut self, key: &FlowKey) -> Self {
+    /// The same for another flow between the same hosts, without marks, and with
+    /// that flow's label: 20 bits, 0 for IPv4.
+    pub(crate) fn for_flow(mut self, key: &FlowKey, label: u32) -> Self {
         self.bytes[34..36].copy_from_slice(&key.local_port().to_be_bytes());
         self.bytes[36..38].copy_from_slice(&key.remote_port().to_be_bytes());
+        if self.is_v6() {
+            // RFC 8200, 3: behind version and class, four bits each in two bytes.
+            let [_, high, middle, low] = label.to_be_bytes();
+            self.bytes[15] = (self.bytes[15] & 0xf0) | (high & 0x0f);
+            (self.bytes[16], self.bytes[17]) = (middle, low);
+        }
         self
     }
 

@@ -170,10 +170,12 @@ impl Stack {
 
     /// The times and limits that all hosts of the link share.
     fn take_parameters(&mut self, said: &RouterAdvertisement) {
-        let v6 = &mut self.iface.v6;
-        if said.hop_limit >= LEAST_HOP_LIMIT {
-            v6.hop_limit = said.hop_limit;
+        if said.hop_limit >= LEAST_HOP_LIMIT && said.hop_limit != self.iface.v6.hop_limit {
+            self.iface.v6.hop_limit = said.hop_limit;
+            // Headers that flows and sockets keep have the old one.
+            self.iface.invalidate();
         }
+        let v6 = &mut self.iface.v6;
         if said.retransmit > 0 {
             let millis = said.retransmit.clamp(RETRANSMIT.0, RETRANSMIT.1);
             v6.neighbors.timing.retransmit = Duration::from_millis(millis.into());
@@ -194,8 +196,11 @@ impl Stack {
                 // Neither below what IPv6 needs nor above what the link has.
                 if let Ok(mtu) = u16::try_from(mtu)
                     && (MIN_MTU..=link).contains(&mtu)
+                    && mtu != self.iface.v6.mtu
                 {
                     self.iface.v6.mtu = mtu;
+                    // Flows learn of it when they next send.
+                    self.iface.invalidate();
                 }
             }
             NdpOption::Prefix(prefix) => self.on_prefix(now, &prefix),

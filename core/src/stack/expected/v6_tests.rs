@@ -10,7 +10,9 @@ use std::vec::Vec;
 use pollwire_rings::{RxBurst, RxMeta};
 use proptest::prelude::*;
 
+use super::{Taken, is_ahead};
 use crate::iface::v6_tests::{Host, Packet, ip};
+use crate::tcp::header::{V6_PLAIN, V6_TIMED};
 use crate::{Counter, FlowId, TcpOptions};
 
 const PEER_PORT: u16 = 8080;
@@ -24,6 +26,8 @@ struct Connection {
     iss: u32,
     timed: bool,
     in_pieces: bool,
+    /// Version, class and flow label of the peer's packets.
+    first: u32,
 }
 
 impl Connection {
@@ -40,6 +44,7 @@ impl Connection {
             host,
             timed,
             in_pieces,
+            first: 0x6000_0000,
         };
         connection.segment(0, 1, 0x12, 60_000, 5000, &[]);
         connection.host.stack.tcp_try_connected(flow).unwrap();
@@ -47,8 +52,15 @@ impl Connection {
         connection
     }
 
-    /// A segment of the peer's, numbers relative.
-    fn segment(&mut self, seq: u32, ack: u32, flags: u8, window: u16, ts: u32, data: &[u8]) {
+    /// The bytes of a segment of the peer's, numbers relative.
+    fn bytes(
+        &self,
+        (seq, ack): (u32, u32),
+        flags: u8,
+        window: u16,
+        ts: u32,
+        data: &[u8],
+    ) -> Vec<u8> {
         let mut options = Vec::new();
         if flags & 2 != 0 {
             options.extend([2, 4, 0x03, 0xe8]);
@@ -69,9 +81,15 @@ impl Connection {
         body.extend(options);
         body.extend(data);
         let mut packet = Packet::new(6, &body);
+        packet.first = self.first;
         let check = packet.pseudo(body.len()).add_bytes(&body).finish();
         packet.body[16..18].copy_from_slice(&check.to_be_bytes());
-        let bytes = packet.bytes();
+        packet.bytes()
+    }
+
+    /// A segment of the peer's arrives.
+    fn segment(&mut self, seq: u32, ack: u32, flags: u8, window: u16, ts: u32, data: &[u8]) {
+        let bytes = self.bytes((seq, ack), flags, window, ts, data);
         let headers = bytes.len() - data.len();
         let cut = if self.in_pieces && !data.is_empty() {
             headers
@@ -152,6 +170,8 @@ fn play(steps: &[Step], timed: bool, in_pieces: bool) -> Vec<String> {
                 let ack = ours.saturating_sub(ack_back).max(1);
                 let flags = if push { 0x18 } else { 0x10 };
                 let data = vec![seq_off as u8; len];
+                // Labels come and go (RFC 6437).
+                connection.first = 0x6000_0000 | (clock / 3 % 4) * 0x1_2345;
                 connection.segment(seq, ack, flags, window, clock, &data);
             }
             Step::Write(len) => {
@@ -221,6 +241,54 @@ fn the_flows_segments_are_taken_and_others_are_not() {
         connection.port ^= 1;
         let read = connection.host.stack.tcp_try_read(flow, &mut buffer);
         assert!(read.is_err(), "{read:?}");
+        connection.host.stack.tcp_abort(flow);
+        connection.host.advance(4000);
+        connection.host.finish();
+    }
+}
+
+/// Labels do not tell flows apart, and one that changes costs no more than one
+/// closer look (RFC 6437, 3).
+#[test]
+fn rfc6437_3_whatever_their_label_segments_are_expected() {
+    for timed in [true, false] {
+        let mut connection = Connection::open(timed, false);
+        let labels = [0, 0, 1, 1, 0xf_ffff, 0xa_bcde, 0xa_bcde, 0];
+        let mut burst = RxBurst::new();
+        for (at, label) in (0_u32..).zip(labels) {
+            connection.first = 0x6000_0000 | label;
+            let bytes = connection.bytes((1 + at * 100, 1), 0x10, 60_000, 5001, &[1; 100]);
+            let mut frame = connection.host.stack.pool().alloc().unwrap();
+            frame.extend_from_slice(&bytes);
+            let tcb = connection
+                .host
+                .stack
+                .tcp
+                .tcb(connection.host.stack.tcp.last);
+            let tcb = tcb.unwrap();
+            let head_is_known = if timed {
+                is_ahead(frame.first_chunk::<V6_TIMED>().unwrap(), &tcb)
+            } else {
+                is_ahead(frame.first_chunk::<V6_PLAIN>().unwrap(), &tcb)
+            };
+            assert!(head_is_known, "{label:x}");
+            // The first of them is due now, so it is expected whole.
+            let is_due = if timed {
+                Taken::<V6_TIMED>::parse(&frame, RxMeta::default(), &tcb).is_some()
+            } else {
+                Taken::<V6_PLAIN>::parse(&frame, RxMeta::default(), &tcb).is_some()
+            };
+            assert_eq!(is_due, at == 0);
+            burst.push(frame, RxMeta::default()).unwrap();
+        }
+        // All in one run: as many as came are there to be read.
+        let now = connection.host.now;
+        connection.host.stack.input(now, &mut burst);
+        let mut buffer = [0; 2000];
+        let flow = connection.flow;
+        let read = connection.host.stack.tcp_try_read(flow, &mut buffer);
+        assert_eq!(read, Ok(800));
+        assert_eq!(connection.host.count(Counter::TcpOutOfOrder), 0);
         connection.host.stack.tcp_abort(flow);
         connection.host.advance(4000);
         connection.host.finish();

@@ -26,3 +26,4 @@ mod states;
 mod time_wait;
 mod timers;
 mod undo;
+mod v6_headers;
