@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -107,6 +108,27 @@ fn race(host: &Host, url: &str) -> (String, u64) {
     (winner, millis)
 }
 
+/// How often a race is run that another won, or that took too long: a busy
+/// machine makes races longer, and none shorter.
+const TRIES: usize = 5;
+
+/// Fetches from `url` until `winner` wins within `millis`.
+fn expect(host: &Host, url: &str, winner: &str, millis: Range<u64>) {
+    let mut outcomes = Vec::new();
+    for _ in 0..TRIES {
+        let (found, took) = race(host, url);
+        assert!(
+            found != winner || took >= millis.start,
+            "{host} {url}: {took} ms"
+        );
+        if found == winner && took < millis.end {
+            return;
+        }
+        outcomes.push((found, took));
+    }
+    panic!("{host} {url}: not {winner} within {millis:?} ms: {outcomes:?}");
+}
+
 #[test]
 fn broken_slow_refused_and_black_holed_ipv6() {
     isolated("races::broken_slow_refused_and_black_holed_ipv6", || {
@@ -126,18 +148,14 @@ fn broken_slow_refused_and_black_holed_ipv6() {
                 // Linux refuses: at once.
                 ("https://six.example/page", "10.0.0.1:443", 0, 240),
             ] {
-                let (found, millis) = race(&host, url);
-                assert_eq!(found, winner, "{host} {url}");
-                assert!((least..most).contains(&millis), "{host} {url}: {millis} ms");
+                expect(&host, url, winner, least..most);
             }
             // Slow, but not so slow that another is tried and wins.
-            let (winner, millis) = race(&host, "https://six.example:8443/page");
-            assert_eq!(winner, "[2001:db8::1]:8443", "{host}");
-            assert!((100..800).contains(&millis), "{host}: {millis} ms");
+            let url = "https://six.example:8443/page";
+            expect(&host, url, "[2001:db8::1]:8443", 100..800);
             // Too slow: nginx serves at the same port over IPv4.
-            let (winner, millis) = race(&host, "https://six.example:9443/page");
-            assert_eq!(winner, "10.0.0.1:9443", "{host}");
-            assert!((250..600).contains(&millis), "{host}: {millis} ms");
+            let url = "https://six.example:9443/page";
+            expect(&host, url, "10.0.0.1:9443", 250..600);
         }
         Ok(())
     });
@@ -156,9 +174,8 @@ fn one_of_ten_addresses_is_alive() {
         let _pages = nginx(&certificate)?;
         for host in Host::all() {
             // The order is the nameserver's: the worst is nine delays.
-            let (winner, millis) = race(&host, "https://ten.example/page");
-            assert_eq!(winner, "10.0.0.1:443", "{host}");
-            assert!(millis < 9 * 250 + 1000, "{host}: {millis} ms");
+            let url = "https://ten.example/page";
+            expect(&host, url, "10.0.0.1:443", 0..9 * 250 + 1000);
         }
         Ok(())
     });

@@ -19,8 +19,10 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   demo                     boot two unikernels on a wire and put them to work
-  test [--quick]           run every check; --quick leaves out images,
-                           end-to-end tests and instruction counts
+  test [--quick] [--verbose]
+                           run every check; --quick leaves out images,
+                           end-to-end tests and instruction counts; --verbose
+                           shows what they print (target/test.log has it, too)
   image NAME --abi ABI     build unikernels/NAME; ABI is spt, hvt or unikraft
                            (for Unikraft: the program, for Unikraft's build)
   run NAME --abi ABI [--tap=TAP] [--image=FILE] [-- ARGUMENT...]
@@ -35,7 +37,7 @@ usage: cargo xtask COMMAND
 enum Command {
     Help,
     Demo,
-    Test { quick: bool },
+    Test { quick: bool, verbose: bool },
     Image { name: String, abi: image::Abi },
     Run(run::Run),
     Bench(bench::Mode),
@@ -56,7 +58,7 @@ fn main() -> ExitCode {
             Ok(true)
         }
         Command::Demo => demo::run(),
-        Command::Test { quick } => test::run(quick),
+        Command::Test { quick, verbose } => test::run(quick, verbose),
         Command::Image { name, abi } => image::build(&name, abi).map(|path| {
             println!("{}", path.display());
             true
@@ -80,11 +82,12 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
     let mut operands = Vec::new();
     let mut abi = None;
     let (mut tap, mut file, mut words) = (None, None, Vec::new());
-    let (mut quick, mut gate, mut plot) = (false, false, false);
+    let (mut quick, mut verbose, mut gate, mut plot) = (false, false, false, false);
     while let Some(argument) = parser.next()? {
         match argument {
             Short('h') | Long("help") => return Ok(Command::Help),
             Long("quick") if name.as_deref() == Some("test") => quick = true,
+            Long("verbose") if name.as_deref() == Some("test") => verbose = true,
             Long("gate") if name.as_deref() == Some("bench") => gate = true,
             Long("plot") if name.as_deref() == Some("bench") => plot = true,
             Long("abi") if matches!(name.as_deref(), Some("image" | "run")) => {
@@ -114,7 +117,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
     match name.as_str() {
         "help" => Ok(Command::Help),
         "demo" => Ok(Command::Demo),
-        "test" => Ok(Command::Test { quick }),
+        "test" => Ok(Command::Test { quick, verbose }),
         "check" => Ok(Command::Check),
         "bench" => Ok(Command::Bench(match (gate, plot) {
             (false, plot) => bench::Mode::Compare { plot },
@@ -156,7 +159,10 @@ mod tests {
     fn understands_its_commands() {
         assert_eq!(
             parse_words(&["test", "--quick"]).unwrap(),
-            Command::Test { quick: true }
+            Command::Test {
+                quick: true,
+                verbose: false
+            }
         );
         assert_eq!(
             parse_words(&["image", "echo", "--abi", "hvt"]).unwrap(),

@@ -59,15 +59,20 @@ pub(crate) fn cargo(arguments: &str) -> Command {
 
 /// Runs `command` to its end, its output shown and kept.
 pub(crate) fn show(command: &mut Command) -> io::Result<Outcome> {
-    run(command, true)
+    run(command, |line| {
+        // Nobody reads any more: the work goes on all the same.
+        let _closed = writeln!(io::stdout(), "{line}");
+    })
 }
 
 /// Runs `command` to its end, its output kept only.
 pub(crate) fn quiet(command: &mut Command) -> io::Result<Outcome> {
-    run(command, false)
+    run(command, |_| ())
 }
 
-fn run(command: &mut Command, echo: bool) -> io::Result<Outcome> {
+/// Runs `command` to its end, its output kept; `each` gets every line as it
+/// comes.
+pub(crate) fn run(command: &mut Command, mut each: impl FnMut(&str)) -> io::Result<Outcome> {
     let deadline = Instant::now() + LONGEST;
     let program = command.get_program().to_string_lossy().into_owned();
     let mut child = command
@@ -87,10 +92,7 @@ fn run(command: &mut Command, echo: bool) -> io::Result<Outcome> {
         let left = deadline.saturating_duration_since(Instant::now());
         match receiver.recv_timeout(left) {
             Ok(line) => {
-                if echo {
-                    // Nobody reads any more: the work goes on all the same.
-                    let _closed = writeln!(io::stdout(), "{line}");
-                }
+                each(&line);
                 lines.push(line);
             }
             Err(RecvTimeoutError::Disconnected) => break,
