@@ -5,6 +5,9 @@
 //! which vanishes with it, with a TAP device and the stack in a thread. What
 //! cannot run on a machine says so in a line `skipped: why`.
 
+#[path = "common/iproute.rs"]
+mod iproute;
+
 use std::env;
 use std::fs;
 use std::io::{Read, Write};
@@ -19,6 +22,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use iproute::ip;
 use pollwire::host::MonotonicClock;
 use pollwire::rings::tap::{Offloads, Tap};
 use pollwire::rings::{NetDevice, local_mac};
@@ -29,7 +33,7 @@ use pollwire::{
 /// Set in the copy of this process that runs in the namespace.
 const INSIDE: &str = "POLLWIRE_IPV6_INSIDE";
 /// Nothing on a TAP takes longer.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Our static address, and Linux's.
 const OURS: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2);
 const THEIRS: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
@@ -87,16 +91,6 @@ fn flags() -> Option<Vec<&'static str>> {
             let probe = Command::new("unshare").args(flags).arg("true").output();
             probe.is_ok_and(|probe| probe.status.success())
         })
-}
-
-fn ip(arguments: &str) -> Result<(), String> {
-    let output = Command::new("ip").args(arguments.split(' ')).output();
-    let output = output.map_err(|error| error.to_string())?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(format!("ip {arguments}: {why}"))
 }
 
 fn make_tap() -> Result<(), String> {

@@ -3,17 +3,21 @@
 //! `skipped: why`.
 #![cfg(target_os = "linux")]
 
+#[path = "common/beside.rs"]
+mod beside;
 #[path = "link/host.rs"]
 mod host;
+#[path = "common/iproute.rs"]
+mod iproute;
 #[path = "e2e/namespace.rs"]
 mod namespace;
 
-use std::io::{ErrorKind, Read};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket as StdUdpSocket};
-use std::thread;
+use std::net::{IpAddr, Ipv4Addr, UdpSocket as StdUdpSocket};
 use std::time::{Duration, Instant};
 
-use host::{Dnsmasq, Hasty, THEIRS, Udhcpd, ip};
+use beside::{PATIENCE, meanwhile, pattern, ping};
+use host::{Dnsmasq, Hasty, THEIRS, Udhcpd};
+use iproute::ip;
 use namespace::{Skip, isolated, need};
 use pollwire::rings::tap::{Offloads, Tap};
 use pollwire::rings::{NetDevice, local_mac};
@@ -21,7 +25,6 @@ use pollwire::{
     Config, Counter, DhcpConfig, DhcpLease, DropReason, Fallback, Net, NetCell, NetEvent, Runtime,
     Stack, TimedOut, UdpSocket,
 };
-use socket2::{Domain, Protocol, Socket, Type};
 
 /// How much faster time goes by for the stack than for Linux, where it waits
 /// for leases.
@@ -104,58 +107,6 @@ async fn until(net: Net<'_>, seconds: u64, what: &str, mut fine: impl FnMut() ->
     panic!("no {what} within {seconds} s");
 }
 
-/// Runs `work` in a thread, while the stack goes on.
-async fn meanwhile<T: Send + 'static>(
-    net: Net<'_>,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> T {
-    let worker = thread::spawn(work);
-    while !worker.is_finished() {
-        net.sleep(Duration::from_millis(1)).await;
-    }
-    match worker.join() {
-        Ok(value) => value,
-        Err(cause) => std::panic::resume_unwind(cause),
-    }
-}
-
-fn pattern(len: usize) -> Vec<u8> {
-    (0..len).map(|at| (at * 31 + at / 256) as u8).collect()
-}
-
-/// Has Linux ping `target` with `size` bytes of payload; whether all of it came
-/// back.
-fn ping(target: Ipv4Addr, size: usize) -> bool {
-    let icmp = Some(Protocol::ICMPV4);
-    let mut socket = Socket::new(Domain::IPV4, Type::RAW, icmp).expect("root here");
-    let to = SocketAddr::from((target, 0));
-    socket.connect(&to.into()).expect("connected");
-    let second = Duration::from_secs(1);
-    socket.set_read_timeout(Some(second)).expect("settable");
-    let mut request = vec![8, 0, 0, 0, 0x70, 0x77, 0, 1];
-    request.extend(pattern(size));
-    let check = pollwire::offload::Sum::of(&request).finish();
-    request[2..4].copy_from_slice(&check.to_be_bytes());
-    let start = Instant::now();
-    socket.send(&request).expect("sent");
-    let mut packet = vec![0; 66_000];
-    while start.elapsed() < second {
-        match socket.read(&mut packet) {
-            Ok(count) => {
-                let reply = &packet[20..count];
-                if reply[0] == 0 && reply[4..] == request[4..] {
-                    return true;
-                }
-            }
-            Err(error) => {
-                assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}");
-                return false;
-            }
-        }
-    }
-    false
-}
-
 #[test]
 fn pings_and_datagrams_of_sizes_up_to_the_longest() {
     isolated("pings_and_datagrams_of_sizes_up_to_the_longest", || {
@@ -187,8 +138,7 @@ fn pings_and_datagrams_of_sizes_up_to_the_longest() {
             meanwhile(net, move || {
                 let socket = StdUdpSocket::bind((THEIRS, 0)).expect("a port is free");
                 socket.connect((OURS, 7)).expect("connected");
-                let second = Some(Duration::from_secs(1));
-                socket.set_read_timeout(second).expect("settable");
+                socket.set_read_timeout(Some(PATIENCE)).expect("settable");
                 let mut answer = vec![0; LONGEST + 1];
                 for size in sizes() {
                     let data = pattern(size);

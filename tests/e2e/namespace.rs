@@ -17,6 +17,12 @@ const SECONDS: u32 = 120;
 #[derive(Debug)]
 pub(crate) struct Skip(pub(crate) String);
 
+impl From<String> for Skip {
+    fn from(why: String) -> Self {
+        Self(why)
+    }
+}
+
 /// Runs `body` as test `name` in a network namespace with a TAP device in it,
 /// as process 1 of a process namespace: nothing that it starts outlives it.
 pub(crate) fn isolated(name: &str, body: impl FnOnce() -> Result<(), Skip>) {

@@ -4,16 +4,21 @@
 #![cfg(target_os = "linux")]
 
 mod access;
+#[path = "../common/beside.rs"]
+mod beside;
 mod host;
+#[path = "../common/iproute.rs"]
+mod iproute;
 #[path = "../e2e/namespace.rs"]
 mod namespace;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::thread;
 use std::time::Duration;
 
 use access::AccessPort;
-use host::{ip, neighbour, ping, tcp_echo, udp_echo};
+use beside::{meanwhile, ping};
+use host::{neighbour, tcp_echo, udp_echo};
+use iproute::ip;
 use namespace::{Skip, isolated};
 use pollwire::host::MonotonicClock;
 use pollwire::rings::NetDevice;
@@ -38,21 +43,6 @@ async fn beside_services(net: Net<'_>, main: impl AsyncFnOnce(Net<'_>)) {
     panic!("frames are left behind");
 }
 
-/// Runs `work` in a thread, while the stack goes on.
-async fn meanwhile<T: Send + 'static>(
-    net: Net<'_>,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> T {
-    let worker = thread::spawn(work);
-    while !worker.is_finished() {
-        net.sleep(Duration::from_millis(1)).await;
-    }
-    match worker.join() {
-        Ok(value) => value,
-        Err(cause) => std::panic::resume_unwind(cause),
-    }
-}
-
 fn at(address: &str, port: u16) -> SocketAddr {
     SocketAddr::new(address.parse().expect("an address"), port)
 }
@@ -64,7 +54,8 @@ fn make_vlan(id: u16) -> Result<(), Skip> {
     ))?;
     ip(&format!("address add 10.9.{id}.1/24 dev tap0.{id}"))?;
     ip(&format!("address add fd00:{id}::1/64 dev tap0.{id} nodad"))?;
-    ip(&format!("link set tap0.{id} up"))
+    ip(&format!("link set tap0.{id} up"))?;
+    Ok(())
 }
 
 #[test]

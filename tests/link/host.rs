@@ -11,6 +11,7 @@ use pollwire::rings::tap::Tap;
 use pollwire::rings::{Caps, FramePool, NetDevice, RxBurst, TxBurst};
 use pollwire::{Clock, Instant};
 
+use super::iproute::ip;
 use super::namespace::Skip;
 
 /// The TAP device of the namespace.
@@ -20,17 +21,6 @@ pub(crate) const THEIRS: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
 
 /// Nothing to build.
 pub(crate) fn build() {}
-
-/// Runs `ip` with these arguments.
-pub(crate) fn ip(arguments: &str) -> Result<(), Skip> {
-    let output = Command::new("ip").args(arguments.split(' ')).output();
-    let output = output.expect("ip runs");
-    if output.status.success() {
-        return Ok(());
-    }
-    let why = String::from_utf8_lossy(&output.stderr);
-    Err(Skip(format!("ip {arguments}: {}", why.trim())))
-}
 
 /// Makes the TAP device of this namespace.
 pub(crate) fn make_tap() -> Result<(), Skip> {

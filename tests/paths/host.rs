@@ -4,13 +4,13 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, TcpListener, UdpSocket};
-use std::process::Command;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::gettid;
 
+use super::iproute::ip;
 use super::namespace::Skip;
 
 /// Nothing to build.
@@ -24,17 +24,6 @@ pub(crate) fn make_tap() -> Result<(), Skip> {
     // Before it is up: nobody else is there to be asked about duplicates.
     set("ipv6/conf/tap0/accept_dad", "0");
     ip("link set tap0 up").map_err(Skip)
-}
-
-/// Runs `ip` with these arguments in the namespace of this thread.
-pub(crate) fn ip(arguments: &str) -> Result<(), String> {
-    let output = Command::new("ip").args(arguments.split(' ')).output();
-    let output = output.expect("ip runs");
-    if output.status.success() {
-        return Ok(());
-    }
-    let why = String::from_utf8_lossy(&output.stderr);
-    Err(format!("ip {arguments}: {}", why.trim()))
 }
 
 /// Sets what is at `/proc/sys/net/`, where Linux has it.

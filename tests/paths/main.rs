@@ -7,6 +7,8 @@
 #![cfg(target_os = "linux")]
 
 mod host;
+#[path = "../common/iproute.rs"]
+mod iproute;
 #[path = "../e2e/namespace.rs"]
 mod namespace;
 mod redirect;
@@ -15,7 +17,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU8;
 use std::time::Duration;
 
-use host::{Node, forward, ip};
+use host::{Node, forward};
+use iproute::ip;
 use namespace::{Skip, isolated};
 use pollwire::host::MonotonicClock;
 use pollwire::rings::tap::{Offloads, Tap};

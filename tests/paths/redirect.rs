@@ -8,7 +8,8 @@ use std::time::Duration;
 use pollwire::{Counter, DropReason, InterfaceIds, NetEvent, TcpFlow};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::host::{Node, forward, ip};
+use super::host::{Node, forward};
+use super::iproute::ip;
 use super::namespace::{Skip, isolated};
 use super::{address, config, over_tap, socket, udp_echo, within};
 
