@@ -171,7 +171,7 @@ fn play(steps: &[Step], timed: bool, in_pieces: bool) -> Vec<String> {
                 let flags = if push { 0x18 } else { 0x10 };
                 let data = vec![seq_off as u8; len];
                 // Labels come and go (RFC 6437).
-                connection.first = 0x6000_0000 | (clock / 3 % 4) * 0x1_2345;
+                connection.first = 0x6000_0000 + clock / 3 % 4 * 0x1_2345;
                 connection.segment(seq, ack, flags, window, clock, &data);
             }
             Step::Write(len) => {
