@@ -6,6 +6,7 @@ use std::io::{IoSlice, IoSliceMut};
 
 use arrayvec::ArrayVec;
 
+use crate::scarce::is_unwelcome;
 use crate::{FrameBuf, FramePool, RX_PIECES, RxBurst, RxMeta, TX_PIECES, TxPacket};
 
 /// What happened at a host device, by name.
@@ -28,6 +29,9 @@ pub struct DeviceStats {
     pub rx_errors: u64,
     /// Receive calls that found the frame pool empty; packets stay with the host.
     pub rx_no_frame: u64,
+    /// Received packets of more than 128 bytes dropped because frames were scarce:
+    /// the last sixteenth of the pool is for what frees frames.
+    pub rx_scarce: u64,
     /// Received packets dropped because they were longer than the free frames.
     pub rx_truncated: u64,
     /// Received packets dropped because they were too short for an Ethernet
@@ -89,6 +93,20 @@ impl Landing {
         let frames = self.frames.iter_mut();
         slices.extend(frames.map(|frame| IoSliceMut::new(frame.spare_mut())));
         slices
+    }
+
+    /// Whether a packet of `len` bytes in these frames is better dropped: no other
+    /// frames than the stack's own would be left.
+    pub(crate) fn is_unwelcome(&self, pool: &FramePool, len: usize) -> bool {
+        let (mut left, mut spare) = (len, self.frames.len());
+        for frame in &self.frames {
+            spare -= 1;
+            left = left.saturating_sub(frame.tailroom());
+            if left == 0 {
+                break;
+            }
+        }
+        is_unwelcome(pool, spare, len)
     }
 
     /// Makes the first `len` bytes a packet of `out`, which has room for

@@ -35,6 +35,7 @@ mod frame;
 mod host;
 mod pool;
 mod region;
+mod scarce;
 mod time;
 
 pub mod memory;

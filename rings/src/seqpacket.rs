@@ -13,7 +13,7 @@ use std::thread;
 
 pub use crate::host::DeviceStats;
 use crate::host::{ETHERNET, Landing, gather, sys};
-use crate::{Caps, FramePool, NetDevice, RxBurst, TxBurst};
+use crate::{Caps, FramePool, NetDevice, RX_BURST, RxBurst, TxBurst};
 
 /// One end of a `SOCK_SEQPACKET` connection.
 #[derive(Debug)]
@@ -84,7 +84,7 @@ impl SeqPacket {
         }
     }
 
-    fn receive(&mut self, landing: &mut Landing, out: &mut RxBurst) -> bool {
+    fn receive(&mut self, pool: &FramePool, landing: &mut Landing, out: &mut RxBurst) -> bool {
         let room = landing.room();
         let result = self.file.read_vectored(&mut landing.slices(&mut []));
         match result {
@@ -94,6 +94,7 @@ impl SeqPacket {
             }
             Ok(len) if len >= room => self.stats.rx_truncated += 1,
             Ok(len) if len < ETHERNET => self.stats.rx_runt += 1,
+            Ok(len) if landing.is_unwelcome(pool, len) => self.stats.rx_scarce += 1,
             Ok(len) => {
                 landing.deliver(len, crate::RxMeta::default(), out);
                 self.stats.rx_packets += 1;
@@ -133,12 +134,16 @@ impl NetDevice for SeqPacket {
     fn rx_burst(&mut self, pool: &FramePool, out: &mut RxBurst) -> usize {
         let before = out.packets();
         let mut landing = Landing::new(pool, usize::from(self.caps.mtu) + ETHERNET + 4);
-        while !self.closed && out.has_room(landing.wanted()) {
+        // What is dropped counts as well: a flood of it is not to hold up the turn.
+        for _ in 0..RX_BURST {
+            if self.closed || !out.has_room(landing.wanted()) {
+                break;
+            }
             if !landing.fill(pool) {
                 self.stats.rx_no_frame += 1;
                 break;
             }
-            if !self.receive(&mut landing, out) {
+            if !self.receive(pool, &mut landing, out) {
                 break;
             }
         }

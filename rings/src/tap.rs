@@ -20,7 +20,7 @@ use std::thread;
 
 pub use crate::host::DeviceStats;
 use crate::host::{ETHERNET, Landing, gather, sys};
-use crate::{Caps, FramePool, NetDevice, RxBurst, TxBurst};
+use crate::{Caps, FramePool, NetDevice, RX_BURST, RxBurst, TxBurst};
 use vnet::VnetHeader;
 
 /// Longest packet that segmentation offload hands over: the longest IP packet
@@ -147,7 +147,7 @@ impl Tap {
 
     /// Receives one packet into `landing`; `false` when there is no more to be
     /// had now.
-    fn receive(&mut self, landing: &mut Landing, out: &mut RxBurst) -> bool {
+    fn receive(&mut self, pool: &FramePool, landing: &mut Landing, out: &mut RxBurst) -> bool {
         let mut header = [0; VnetHeader::LEN];
         let header_len = self.header_len();
         let room = header_len + landing.room();
@@ -166,6 +166,8 @@ impl Tap {
             self.stats.rx_truncated += 1;
         } else if len < ETHERNET {
             self.stats.rx_runt += 1;
+        } else if landing.is_unwelcome(pool, len) {
+            self.stats.rx_scarce += 1;
         } else {
             let meta = VnetHeader::parse(&header).rx_meta();
             landing.deliver(len, meta, out);
@@ -204,12 +206,16 @@ impl NetDevice for Tap {
     fn rx_burst(&mut self, pool: &FramePool, out: &mut RxBurst) -> usize {
         let before = out.packets();
         let mut landing = Landing::new(pool, self.longest);
-        while out.has_room(landing.wanted()) {
+        // What is dropped counts as well: a flood of it is not to hold up the turn.
+        for _ in 0..RX_BURST {
+            if !out.has_room(landing.wanted()) {
+                break;
+            }
             if !landing.fill(pool) {
                 self.stats.rx_no_frame += 1;
                 break;
             }
-            if !self.receive(&mut landing, out) {
+            if !self.receive(pool, &mut landing, out) {
                 break;
             }
         }

@@ -201,3 +201,36 @@ fn a_process_joins_a_wire_by_its_path() {
     assert_eq!(right.rx_burst(&pool, &mut rx), 1);
     assert_eq!(rx.frames()[0].frame[..], [3; 60]);
 }
+
+/// Data that nobody reads, and among it what frees frames: for that, a sixteenth
+/// of the pool is left.
+#[test]
+fn a_flood_of_data_leaves_frames_to_what_frees_them() {
+    let senders = FramePool::on_heap::<64, 2048>();
+    let pool = FramePool::on_heap::<256, 2048>();
+    let (mut left, mut right) = joined();
+    let (mut held, mut small) = (Vec::new(), 0);
+    for _ in 0..400 {
+        let mut tx = TxBurst::new();
+        for _ in 0..3 {
+            packet(&mut tx, &senders, &[&[1; 1000]]);
+        }
+        packet(&mut tx, &senders, &[&[2; 60]]);
+        assert_eq!(left.tx_burst(&mut tx), 4);
+        for _ in 0..2 {
+            let mut rx = RxBurst::new();
+            right.rx_burst(&pool, &mut rx);
+            for received in rx.drain() {
+                match received.frame[0] {
+                    1 => held.push(received.frame),
+                    _ => small += 1,
+                }
+            }
+        }
+    }
+    assert_eq!(small, 400);
+    assert_eq!(held.len() as u64 + right.stats().rx_scarce, 1200);
+    assert!(pool.available() >= 16 && held.len() >= 200);
+    drop(held);
+    assert_eq!(pool.in_use(), 0);
+}

@@ -8,7 +8,8 @@ use core::time::Duration;
 use super::manifest::NetAttachment;
 use super::ring::{RingDevice, RingHost};
 use super::{ETHERNET, Hvt, HvtBootInfo, NetReadError, Solo5Stats, join, usable_mtu};
-use crate::{Caps, FramePool, NetDevice, RxBurst, RxMeta, TxBurst, TxPacket};
+use crate::scarce::is_unwelcome;
+use crate::{Caps, FramePool, NetDevice, RX_BURST, RxBurst, RxMeta, TxBurst, TxPacket};
 
 impl RingHost for Hvt {
     fn kick(&mut self) {
@@ -130,12 +131,17 @@ impl CallDevice {
 
     fn rx_burst(&mut self, pool: &FramePool, out: &mut RxBurst) -> usize {
         let before = out.packets();
-        while out.has_room(1) {
+        // What is dropped counts as well: a flood of it is not to hold up the turn.
+        for _ in 0..RX_BURST {
+            if !out.has_room(1) {
+                break;
+            }
             let Some(mut frame) = pool.alloc() else { break };
             let room = frame.spare_mut();
             let capacity = room.len();
             match self.hvt.net_read(self.handle, room) {
                 Ok(len) if len == capacity => self.stats.rx_truncated += 1,
+                Ok(len) if is_unwelcome(pool, 0, len) => self.stats.rx_scarce += 1,
                 Ok(len) => {
                     let _fits = frame.set_len(len);
                     if out.push(frame, RxMeta::default()).is_err() {

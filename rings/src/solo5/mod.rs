@@ -34,6 +34,9 @@ use crate::{FrameRef, HEADROOM};
 pub struct Solo5Stats {
     /// Frames that filled the whole buffer, so that the host may have cut them.
     pub rx_truncated: u64,
+    /// Frames of more than 128 bytes dropped because frames were scarce: the last
+    /// sixteenth of the pool is for what frees them.
+    pub rx_scarce: u64,
     /// Reads that the host answered with an error.
     pub rx_errors: u64,
     /// Ring entries of the host that contradict the protocol and were ignored.

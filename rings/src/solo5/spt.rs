@@ -6,7 +6,8 @@ use core::time::Duration;
 
 use super::manifest::NetAttachment;
 use super::{ETHERNET, Errno, Solo5Stats, Spt, SptBootInfo, join, usable_mtu};
-use crate::{Caps, FramePool, NetDevice, RxBurst, RxMeta, TxBurst, TxPacket};
+use crate::scarce::is_unwelcome;
+use crate::{Caps, FramePool, NetDevice, RX_BURST, RxBurst, RxMeta, TxBurst, TxPacket};
 
 /// Longest sleep while the host has no room for a frame: the tender's epoll set
 /// does not tell when there is room again.
@@ -94,13 +95,18 @@ impl NetDevice for SptDevice {
 
     fn rx_burst(&mut self, pool: &FramePool, out: &mut RxBurst) -> usize {
         let before = out.packets();
-        while out.has_room(1) {
+        // What is dropped counts as well: a flood of it is not to hold up the turn.
+        for _ in 0..RX_BURST {
+            if !out.has_room(1) {
+                break;
+            }
             let Some(mut frame) = pool.alloc() else { break };
             let room = frame.spare_mut();
             let capacity = room.len();
             match self.spt.read(self.fd, room) {
                 Ok(0) | Err(Errno::AGAIN | Errno::INTERRUPTED) => break,
                 Ok(len) if len == capacity => self.stats.rx_truncated += 1,
+                Ok(len) if is_unwelcome(pool, 0, len) => self.stats.rx_scarce += 1,
                 Ok(len) => {
                     let _fits = frame.set_len(len);
                     if out.push(frame, RxMeta::default()).is_err() {

@@ -13,6 +13,7 @@ use super::shim::{
     RX_CONTINUES, RX_PARTIAL, RX_VALID, RawCaps, RawStats, RxBuffer, RxReceived, Shim, ShimDevice,
     TX_MOST_PIECES, TX_PARTIAL, TX_TSO4, TxPiece, TxRequest, VERSION,
 };
+use crate::scarce::{is_short, is_unwelcome};
 use crate::{
     Caps, FrameBuf, FramePool, FrameRef, GsoKind, HEADROOM, NetDevice, RX_BURST, RxBurst,
     RxChecksum, RxMeta, TxBurst, TxChecksum, TxPacket,
@@ -20,9 +21,6 @@ use crate::{
 
 /// Bytes of an Ethernet header.
 const ETHERNET: usize = 14;
-/// Longest packet taken in while frames are scarce: an acknowledgement with all
-/// its options over IPv6 has 114 bytes, an ARP packet 60.
-const SMALL: usize = 128;
 /// How often an empty pool makes the driver look for what is transmitted.
 const SCARCE: Duration = Duration::from_millis(1);
 
@@ -123,17 +121,11 @@ impl UnikraftDevice {
         }
     }
 
-    /// Whether the pool has nothing left but the sixteenth that the stack keeps
-    /// for headers and control packets.
-    fn is_short(pool: &FramePool) -> bool {
-        pool.available() <= pool.capacity() / 16
-    }
-
     /// Lends frames for reception until the driver has enough, or the pool is
     /// short.
     fn refill(&mut self, pool: &FramePool) {
         let mut buffers = ArrayVec::<RxBuffer, RX_BURST>::new();
-        let fewest = |pool: &_| if Self::is_short(pool) { 2 } else { usize::MAX };
+        let fewest = |pool: &_| if is_short(pool, 0) { 2 } else { usize::MAX };
         while self.rx_lent.count() < self.rx_most.min(fewest(pool))
             && let Some(buffer) = pool.alloc().and_then(|frame| self.lend(frame))
         {
@@ -178,7 +170,7 @@ impl UnikraftDevice {
     /// data is sent again.
     fn is_unwelcome(&self, len: usize, pool: &FramePool) -> bool {
         let few = self.rx_most - (self.rx_most / 4).min(16);
-        len > SMALL && Self::is_short(pool) && self.rx_lent.count() < few
+        is_unwelcome(pool, 0, len) && self.rx_lent.count() < few
     }
 
     fn deliver(&mut self, received: RxReceived, pool: &FramePool, out: &mut RxBurst) {

@@ -16,6 +16,7 @@ use super::{
     LONGEST_FRAME, OPERATION_READ, OPERATION_WRITE, RET_AGAIN, RET_OK, RING_SIZE, Ring, RingHost,
     slot,
 };
+use crate::scarce::is_unwelcome;
 use crate::{
     Caps, FrameBuf, FramePool, FrameRef, NetDevice, RX_BURST, RxBurst, RxMeta, TxBurst, TxPacket,
 };
@@ -209,7 +210,7 @@ impl<'r, H: RingHost> RingDevice<'r, H> {
         claimed.min(self.posted.len())
     }
 
-    fn harvest(&mut self, out: &mut RxBurst) {
+    fn harvest(&mut self, pool: &FramePool, out: &mut RxBurst) {
         let mut answered = self.answered();
         while answered > 0 && out.has_room(1) {
             let (Some(commit), Some(frame)) = (
@@ -225,7 +226,7 @@ impl<'r, H: RingHost> RingDevice<'r, H> {
             )]
             let expected = self.next_id.wrapping_sub(self.posted.len() as u32 + 1);
             if commit.id.load(Relaxed) == expected {
-                self.accept(frame, ret, len, out);
+                self.accept(pool, frame, (ret, len), out);
             } else {
                 self.stats.host_violations += 1;
             }
@@ -235,7 +236,13 @@ impl<'r, H: RingHost> RingDevice<'r, H> {
         self.ring.guest.com_head.store(self.commits, Release);
     }
 
-    fn accept(&mut self, mut frame: FrameBuf, ret: u32, len: u32, out: &mut RxBurst) {
+    fn accept(
+        &mut self,
+        pool: &FramePool,
+        mut frame: FrameBuf,
+        (ret, len): (u32, u32),
+        out: &mut RxBurst,
+    ) {
         let (len, room) = (len as usize, frame.tailroom());
         match ret {
             RET_AGAIN => {}
@@ -245,6 +252,8 @@ impl<'r, H: RingHost> RingDevice<'r, H> {
                     self.stats.host_violations += 1;
                 } else if len == room {
                     self.stats.rx_truncated += 1;
+                } else if is_unwelcome(pool, self.posted.len(), len) {
+                    self.stats.rx_scarce += 1;
                 } else {
                     let _fits = frame.set_len(len);
                     // `harvest` asked for room.
@@ -378,7 +387,7 @@ impl<H: RingHost> NetDevice for RingDevice<'_, H> {
     fn rx_burst(&mut self, pool: &FramePool, out: &mut RxBurst) -> usize {
         let before = out.packets();
         self.reap();
-        self.harvest(out);
+        self.harvest(pool, out);
         self.post_reads(pool);
         out.packets() - before
     }

@@ -390,3 +390,45 @@ fn long_frames_go_by_call_behind_the_ring() {
     assert_eq!(host.calls.load(Ordering::Relaxed), 1);
     assert_eq!(pool.in_use(), 0);
 }
+
+/// Data that nobody reads, and among it what frees frames.
+#[test]
+fn a_flood_of_data_leaves_frames_to_what_frees_them() {
+    let (ring, host) = (zeroed_ring(), Arc::new(Host::default()));
+    let pool = FramePool::on_heap::<256, 2048>();
+    let mut device = device(&ring, &host, &pool);
+    let mut server = RingServer::new(&ring);
+    let (mut held, mut small, mut idle) = (Vec::new(), 0, 0);
+    for turn in 0.. {
+        if turn < 400 {
+            let mut wire = host.wire.lock().unwrap();
+            wire.extend([[1; 1000], [1; 1000], [1; 1000]].map(Vec::from));
+            wire.push_back(Vec::from([2; 60]));
+        }
+        device.batch.readable = true;
+        let mut rx = RxBurst::new();
+        device.rx_burst(&pool, &mut rx);
+        for received in rx.drain() {
+            match received.frame[0] {
+                1 => held.push(received.frame),
+                _ => small += 1,
+            }
+        }
+        while let Some(request) = server.next() {
+            answer(&mut server, &host, request);
+            server.done();
+        }
+        let empty = host.wire.lock().unwrap().is_empty();
+        idle = if empty && turn >= 400 { idle + 1 } else { 0 };
+        if idle > 10 {
+            break;
+        }
+    }
+    assert_eq!(small, 400);
+    let scarce = device.stats().rx_scarce;
+    assert_eq!(held.len() as u64 + scarce, 1200);
+    assert!(held.len() >= 200, "{}", held.len());
+    assert!(pool.available() + device.posted.len() >= 16);
+    drop((device, held));
+    assert_eq!(pool.in_use(), 0);
+}
