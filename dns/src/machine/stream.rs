@@ -9,6 +9,7 @@ use core::time::Duration;
 use hickory_proto::rr::Name;
 use pollwire_core::Instant;
 
+use super::query::Query;
 use super::udp::random_id;
 use super::{Machine, Output, QueryId, StreamId};
 use crate::message::{self, Asked, Form};
@@ -31,6 +32,9 @@ pub(super) struct Stream {
     /// It has answered something.
     answered: bool,
     last_heard: Instant,
+    /// It was silent for too long: nothing more is asked on it, but what comes
+    /// late still counts.
+    silent: bool,
     /// How long the server lets it be idle, as far as it said (RFC 7828).
     keepalive: Option<Duration>,
     /// When to close it for want of queries; `None` while there are some.
@@ -104,7 +108,7 @@ impl Machine {
     /// The connection to a server, begun now if there is none.
     fn stream_to(&mut self, now: Instant, index: usize) -> StreamId {
         let mut known = self.streams.iter();
-        if let Some((id, _)) = known.find(|(_, stream)| stream.server == index) {
+        if let Some((id, _)) = known.find(|(_, stream)| stream.server == index && !stream.silent) {
             return *id;
         }
         let id = StreamId(self.new_id());
@@ -116,6 +120,7 @@ impl Machine {
             partial: Vec::new(),
             answered: false,
             last_heard: now,
+            silent: false,
             keepalive: None,
             idle_until: None,
         };
@@ -178,7 +183,10 @@ impl Machine {
             return;
         };
         let (id, edns) = (pending.query, pending.edns);
-        let Some(query) = self.queries.get(&id).filter(|query| query.running) else {
+        // An alias may have led elsewhere meanwhile.
+        let still_asked =
+            |query: &&Query| query.running && query.name.eq_ignore_root(&pending.name);
+        let Some(query) = self.queries.get(&id).filter(still_asked) else {
             self.counters.inc(Counter::Late);
             state.pending.remove(&message_id);
             return;
@@ -227,6 +235,10 @@ impl Machine {
         let Some(state) = self.streams.remove(&stream) else {
             return;
         };
+        if state.silent && error == DnsError::Unreachable {
+            // Whoever waited on it has asked elsewhere, or soon will.
+            return;
+        }
         // RFC 7766, 6.2.4: servers may close connections; what was asked on one
         // that had served is asked again on another.
         let may_reconnect = match error {
@@ -285,23 +297,37 @@ impl Machine {
     }
 
     /// A query got no answer in time: if its connection was silent for as long,
-    /// it is dead.
+    /// it may be dead, and the next question goes over another. The server may
+    /// only be slow: the connection stays until nobody waits on it.
     pub(super) fn check_silent_stream(&mut self, now: Instant, id: QueryId, index: usize) {
         let wait = self.config.stream_wait;
         let silent = self.streams.iter().find_map(|(stream, state)| {
             let asked = state.pending.values().any(|pending| pending.query == id);
-            (state.server == index && asked && state.last_heard + wait <= now).then_some(*stream)
+            let silent = !state.silent && state.last_heard + wait <= now;
+            (state.server == index && asked && silent).then_some(*stream)
         });
         let Some(stream) = silent else {
             return;
         };
-        // The others find out by their own timers; this one is on its way.
         let Some(state) = self.streams.get_mut(&stream) else {
             return;
         };
-        state.pending.retain(|_, pending| pending.query != id);
-        self.output.push_back(Output::CloseStream(stream));
-        self.lose_stream(now, stream, DnsError::TimedOut);
+        if !state.open {
+            // The others find out by their own timers; this one is on its way.
+            state.pending.retain(|_, pending| pending.query != id);
+            self.output.push_back(Output::CloseStream(stream));
+            return self.lose_stream(now, stream, DnsError::TimedOut);
+        }
+        state.silent = true;
+        let others = state.pending.values().map(|pending| pending.query);
+        let others: Vec<QueryId> = others.filter(|other| *other != id).collect();
+        for other in others {
+            let query = self.queries.get_mut(&other);
+            if let Some(query) = query.filter(|query| query.running && !query.reconnected) {
+                query.reconnected = true;
+                self.ask(now, other, index, 0);
+            }
+        }
     }
 
     /// Starts or stops the clock of a connection without queries.
@@ -318,7 +344,10 @@ impl Machine {
         // idle session".
         // RFC 7828, 3.2.2: it "MAY keep the existing session open" for as long as
         // the server's last word says; with 0 it "SHOULD" close at once.
-        let idle = state.keepalive.unwrap_or(self.config.stream_idle);
+        let mut idle = state.keepalive.unwrap_or(self.config.stream_idle);
+        if state.silent {
+            idle = Duration::ZERO;
+        }
         state.idle_until = (!busy).then_some(now + idle.min(self.config.stream_idle_max));
     }
 

@@ -178,6 +178,61 @@ fn a_silent_server_is_asked_again_and_the_next_one_first() {
     bench.check_empty();
 }
 
+/// Slow is not dead: whoever answers first while the lookup goes on has answered.
+#[test]
+fn a_late_answer_counts_while_another_server_is_asked() {
+    let mut bench = Bench::with(&[ONE, TWO], |config| config.cache.entries = 0);
+    let id = bench.ask("www.example.");
+    let first = bench.datagram();
+    bench.pass(ms(1500));
+    let second = bench.datagram();
+    assert_eq!(second.server.to_string(), TWO);
+    bench.answer(&first, &with(&first.message, [a("www.example.", 60, 1)]));
+    let answer = bench.taken(id).expect("found");
+    assert_eq!(lasts(&answer), [1]);
+    assert_eq!(answer.source(), Source::Server(first.server));
+    // The other's answer comes too late for this one.
+    bench.answer(&second, &with(&second.message, [a("www.example.", 60, 2)]));
+    assert_eq!(bench.count(Counter::Late), 1);
+    bench.outputs();
+    // It answers, so it is asked first again.
+    bench.ask("other.example.");
+    assert_eq!(bench.datagram().server, first.server);
+}
+
+/// The only server takes longer than any one wait.
+#[test]
+fn a_server_slower_than_every_wait_is_heard() {
+    let mut bench = Bench::new(&[ONE]);
+    let id = bench.ask("www.example.");
+    bench.pass(ms(6900));
+    let asked = bench.datagrams();
+    assert_eq!(asked.len(), 3);
+    bench.answer(
+        &asked[0],
+        &with(&asked[0].message, [a("www.example.", 60, 1)]),
+    );
+    assert!(bench.taken(id).is_ok());
+    bench.check_empty();
+}
+
+/// A late failure does not disturb the server that is asked now.
+#[test]
+fn a_late_failure_leaves_the_other_server_its_time() {
+    let mut bench = Bench::new(&[ONE, TWO]);
+    let id = bench.ask("www.example.");
+    let first = bench.datagram();
+    bench.pass(ms(1500));
+    let second = bench.datagram();
+    bench.answer(&first, &failure(&first.message, ResponseCode::ServFail));
+    bench.expect_quiet();
+    bench.pass(ms(499));
+    bench.expect_quiet();
+    bench.answer(&second, &with(&second.message, [a("www.example.", 60, 2)]));
+    assert_eq!(bench.taken(id).map(|answer| lasts(&answer)), Ok([2].into()));
+    bench.check_empty();
+}
+
 #[test]
 fn a_lookup_ends_after_its_rounds_or_its_time() {
     let mut bench = Bench::new(&[ONE]);

@@ -1,5 +1,7 @@
 //! Questions over TCP (RFC 7766).
 
+use alloc::vec::Vec;
+
 use hickory_proto::op::{Edns, Message};
 use hickory_proto::rr::rdata::opt::EdnsOption;
 
@@ -31,7 +33,7 @@ fn rfc7766_6_2_1_queries_share_a_connection_and_7_answers_come_in_any_order() {
     assert_eq!(queries.len(), 2, "both were kept for it");
     let third = bench.ask("c.example.");
     queries.extend(bench.messages(stream));
-    let mut ids: alloc::vec::Vec<_> = queries.iter().map(|query| query.metadata.id).collect();
+    let mut ids: Vec<_> = queries.iter().map(|query| query.metadata.id).collect();
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), 3);
@@ -126,6 +128,19 @@ fn a_refused_connection_moves_on_to_the_next_server() {
     assert!(bench.taken(id).is_ok());
 }
 
+/// The connections that are begun now, and those that are closed.
+fn changes(bench: &mut Bench) -> (Vec<StreamId>, Vec<StreamId>) {
+    let (mut begun, mut closed) = (Vec::new(), Vec::new());
+    for output in bench.outputs() {
+        match output {
+            Output::Connect { stream, .. } => begun.push(stream),
+            Output::CloseStream(stream) => closed.push(stream),
+            other => panic!("unexpected: {other:?}"),
+        }
+    }
+    (begun, closed)
+}
+
 #[test]
 fn a_dead_connection_is_given_up_and_its_questions_asked_anew() {
     let mut bench = Bench::with(&[TCP], |config| config.timeout = secs(20));
@@ -136,22 +151,121 @@ fn a_dead_connection_is_given_up_and_its_questions_asked_anew() {
     let later = bench.ask("b.example.");
     bench.messages(stream);
     bench.pass(secs(2));
-    let outputs = bench.outputs();
-    assert!(
-        outputs.contains(&Output::CloseStream(stream)),
-        "{outputs:?}"
-    );
-    let begun = outputs.iter().find_map(|output| match output {
-        Output::Connect { stream, .. } => Some(*stream),
-        _ => None,
-    });
-    let again = begun.expect("a new connection");
-    bench.machine.on_connected(bench.now, again);
-    let queries = bench.messages(again);
+    let (begun, closed) = changes(&mut bench);
+    assert_eq!((begun.len(), closed), (1, Vec::new()));
+    bench.machine.on_connected(bench.now, begun[0]);
+    let queries = bench.messages(begun[0]);
     assert_eq!(queries.len(), 2);
-    let replies: alloc::vec::Vec<_> = queries.iter().map(|query| found(query, 1)).collect();
-    bench.stream_data(again, &replies, 1000);
+    let replies: Vec<_> = queries.iter().map(|query| found(query, 1)).collect();
+    bench.stream_data(begun[0], &replies, 1000);
     assert!(bench.taken(id).is_ok() && bench.taken(later).is_ok());
+    bench.pass(secs(0));
+    assert_eq!(
+        changes(&mut bench).1,
+        [stream],
+        "nobody waits on it any more"
+    );
+    bench.pass(secs(10));
+    bench.check_empty();
+}
+
+/// A connection that could not be made in time is given up at once.
+#[test]
+fn a_connection_that_is_not_made_in_time_is_given_up() {
+    let mut bench = Bench::new(&[TCP, "tcp:192.0.2.2"]);
+    let id = bench.ask("a.example.");
+    let (stream, _) = bench.connection();
+    bench.pass(secs(4));
+    let (begun, closed) = changes(&mut bench);
+    assert_eq!((begun.len(), closed), (1, [stream].into()));
+    bench.machine.on_connected(bench.now, begun[0]);
+    let query = bench.messages(begun[0]).remove(0);
+    bench.stream_data(begun[0], &[found(&query, 1)], 1000);
+    assert!(bench.taken(id).is_ok());
+}
+
+/// A server that takes longer than one attempt has its answer heard all the
+/// same, while others, or itself, are asked again.
+#[test]
+fn a_late_answer_on_a_connection_counts() {
+    for servers in [&[TCP][..], &[TCP, "tcp:192.0.2.2"]] {
+        let mut bench = Bench::new(servers);
+        let id = bench.ask("a.example.");
+        let stream = connected(&mut bench);
+        let query = bench.messages(stream).remove(0);
+        bench.pass(ms(4500));
+        let (begun, closed) = changes(&mut bench);
+        assert_eq!((begun.len(), closed), (1, Vec::new()));
+        bench.machine.on_connected(bench.now, begun[0]);
+        bench.messages(begun[0]);
+        bench.stream_data(stream, &[found(&query, 1)], 3);
+        assert_eq!(bench.taken(id).map(|answer| lasts(&answer)), Ok([1].into()));
+        bench.pass(secs(0));
+        assert_eq!(changes(&mut bench).1, [stream]);
+        bench.pass(secs(10));
+        assert_eq!(changes(&mut bench).1, begun);
+        bench.check_empty();
+    }
+}
+
+/// Its end tells nothing: the server is being asked on another connection.
+#[test]
+fn a_silent_connection_may_end_later() {
+    let mut bench = Bench::new(&[TCP]);
+    let id = bench.ask("a.example.");
+    let stream = connected(&mut bench);
+    bench.messages(stream);
+    bench.pass(secs(4));
+    let (begun, _) = changes(&mut bench);
+    bench.machine.on_stream_closed(bench.now, stream);
+    assert_eq!(changes(&mut bench), (Vec::new(), Vec::new()));
+    bench.machine.on_connected(bench.now, begun[0]);
+    let query = bench.messages(begun[0]).remove(0);
+    bench.stream_data(begun[0], &[found(&query, 1)], 1000);
+    assert!(bench.taken(id).is_ok());
+    bench.pass(secs(10));
+    bench.check_empty();
+}
+
+/// A late answer to the question before an alias says nothing of the one that
+/// the alias led to.
+#[test]
+fn a_late_answer_to_the_name_before_an_alias_is_passed_over() {
+    let mut bench = Bench::with(&[TCP, "tcp:192.0.2.2"], |config| {
+        config.timeout = secs(30);
+    });
+    // Keeps the connection from being silent.
+    let other = bench.ask("other.example.");
+    let slow = connected(&mut bench);
+    let others = bench.messages(slow).remove(0);
+    let id = bench.ask("www.example.");
+    let first = bench.messages(slow).remove(0);
+    bench.pass(secs(3));
+    bench.stream_data(slow, &[found(&others, 9)], 1000);
+    assert!(bench.taken(other).is_ok());
+    bench.pass(secs(1));
+    let quick = connected(&mut bench);
+    let query = bench.messages(quick).remove(0);
+    let only_alias = |query: &Message| {
+        let owner = query.queries[0].name.to_ascii();
+        with(query, [alias(&owner, 60, "end.example.")])
+    };
+    bench.stream_data(quick, &[only_alias(&query)], 1000);
+    // Now the end is asked for, somewhere.
+    let asked = bench.outputs();
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    bench.stream_data(slow, &[only_alias(&first)], 1000);
+    assert!(
+        bench.machine.take(id).is_none(),
+        "nothing is known of the end"
+    );
+    assert_eq!(bench.count(Counter::Late), 1);
+    let Output::SendBytes { stream, bytes } = &asked[0] else {
+        panic!("unexpected: {asked:?}");
+    };
+    let query = Message::from_vec(&bytes[2..]).expect("a message");
+    bench.stream_data(*stream, &[found(&query, 1)], 1000);
+    assert_eq!(bench.taken(id).map(|answer| lasts(&answer)), Ok([1].into()));
 }
 
 #[test]
