@@ -36,6 +36,8 @@ mod peers;
 mod progress;
 #[path = "e2e/races.rs"]
 mod races;
+#[path = "e2e/slow.rs"]
+mod slow;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener};

@@ -77,7 +77,7 @@ fn zone() -> String {
     format!("{first}\n{}{rest}", many.collect::<String>())
 }
 
-fn dnsmasq(more: &[&str]) -> Result<Running, Skip> {
+pub(crate) fn dnsmasq(more: &[&str]) -> Result<Running, Skip> {
     need("dnsmasq")?;
     let mut arguments: Vec<String> = [
         "--keep-in-foreground",

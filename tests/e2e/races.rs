@@ -1,11 +1,9 @@
 //! Happy Eyeballs against what goes wrong with real addresses: each case with the
 //! time until the connection was there.
 
-use std::io;
-use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
 use std::process::Command;
-use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -13,8 +11,9 @@ use serde_json::Value;
 use super::certificate::Certificate;
 use super::dns::unbound;
 use super::fetch::{fetch, nginx};
-use super::host::{Host, THEIRS};
+use super::host::Host;
 use super::namespace::{Skip, isolated};
+use super::slow::slow_stream;
 
 /// Names for [`unbound`]. 10.0.0.1 serves. Nobody has 2001:db8::9 and 10.0.0.11 to
 /// 10.0.0.19; 2001:db8::1 is this machine's; Linux says that it cannot reach
@@ -53,28 +52,7 @@ fn ipv6() -> Result<(), Skip> {
 
 /// Serves at `port` of 2001:db8::1 what 10.0.0.1 serves at 443, everything `late`.
 fn slow_server(port: u16, late: Duration) {
-    let address = SocketAddr::new(IpAddr::V6(SIX), port);
-    let listener = TcpListener::bind(address).expect("a port is free");
-    thread::spawn(move || {
-        for outside in listener.incoming().map_while(Result::ok) {
-            thread::spawn(move || {
-                thread::sleep(late);
-                let Ok(inside) = TcpStream::connect((THEIRS, 443)) else {
-                    return;
-                };
-                let pair = [&outside, &inside].map(TcpStream::try_clone);
-                let [Ok(mut from), Ok(mut to)] = pair else {
-                    return;
-                };
-                thread::spawn(move || {
-                    let _ended = io::copy(&mut from, &mut to);
-                    let _closed = to.shutdown(Shutdown::Write);
-                });
-                let _ended = io::copy(&mut &inside, &mut &outside);
-                let _closed = outside.shutdown(Shutdown::Write);
-            });
-        }
-    });
+    slow_stream(SocketAddr::new(IpAddr::V6(SIX), port), 443, late);
 }
 
 /// Fetches from `url`; gives the winner and the milliseconds from the first
