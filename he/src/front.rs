@@ -1,12 +1,13 @@
 //! The race over a stack's sockets.
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use core::cell::RefCell;
 use core::fmt;
 use core::net::SocketAddr;
 
 use pollwire_core::{Net, TcpFlow, TcpOptions};
-use pollwire_dns::{RecordType, Resolver};
+use pollwire_dns::{DnsError, Resolver};
 
 use self::race::{Race, ServicesLookup};
 use crate::machine::Decision;
@@ -183,7 +184,11 @@ impl<'n> HappyEyeballs<'n> {
         };
         let machine = machine.with_services(name.clone(), alpn);
         let resolver = resolver.clone();
-        let lookup = async move { resolver.services(&name, RecordType::HTTPS).await };
+        let host_asked = String::from(host);
+        let lookup = async move {
+            let found = resolver.https_services(&host_asked, port).await;
+            found.unwrap_or((name, Err(DnsError::NoRecords)))
+        };
         self.run(host, machine, Some(Box::pin(lookup)), open).await
     }
 

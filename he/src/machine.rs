@@ -116,6 +116,13 @@ impl Machine {
         }
     }
 
+    /// The HTTPS records are those of another name of a search list.
+    pub(crate) fn set_services_name(&mut self, name: Name) {
+        if let Some(awaited) = &mut self.services {
+            awaited.name = name;
+        }
+    }
+
     /// Connects to the first of `addresses` that answers; `source_for` tells
     /// this host's address for each.
     #[must_use]

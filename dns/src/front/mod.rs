@@ -200,18 +200,58 @@ impl<'n> Resolver<'n> {
     /// can be none, `host` being an address.
     ///
     /// RFC 9460, 9.1: `_PORT._https.` comes before the name, unless the port is
-    /// 443. Of a search list only the first name is meant.
+    /// 443. Of a search list this is the first name;
+    /// [`https_services`](Self::https_services) tries them all.
     #[must_use]
     pub fn https_name(&self, host: &str, port: u16) -> Option<Name> {
         if literal(host).is_some() {
             return None;
         }
-        let name = self.candidates(host).ok()?.into_iter().next()?;
-        if port == 443 {
-            return Some(name);
+        https_owner(self.candidates(host).ok()?.into_iter().next()?, port)
+    }
+
+    /// Where the HTTPS service of `host` at `port` is to be had, as
+    /// [`services`](Self::services) says it, and the name that was asked; `None`
+    /// when there can be none, `host` being an address.
+    ///
+    /// Of a search list, that name is meant which has HTTPS records or addresses,
+    /// the first that has any: the one whose addresses
+    /// [`stream_ip`](Self::stream_ip) gives. Both ask the same questions, and each
+    /// is asked once.
+    pub async fn https_services(
+        &self,
+        host: &str,
+        port: u16,
+    ) -> Option<(Name, Result<Services, DnsError>)> {
+        if literal(host).is_some() {
+            return None;
         }
-        let name = name.prepend_label("_https").ok()?;
-        name.prepend_label(alloc::format!("_{port}")).ok()
+        let mut names = self.candidates(host).ok()?.into_iter().peekable();
+        while let Some(name) = names.next() {
+            let owner = https_owner(name.clone(), port)?;
+            let services = self.services(&owner, RecordType::HTTPS).await;
+            let this = names.peek().is_none()
+                || !services.as_ref().is_err_and(|error| may_try_next(*error))
+                || self.is_host(&name).await;
+            if this {
+                return Some((owner, services));
+            }
+        }
+        None
+    }
+
+    /// Whether a search list need not be followed beyond `name`: it has addresses,
+    /// or nobody can say.
+    async fn is_host(&self, name: &Name) -> bool {
+        let types = [RecordType::AAAA, RecordType::A];
+        // Both at once.
+        let pending = types.map(|record_type| self.start(name, record_type));
+        for answer in pending {
+            if !answer.await.is_err_and(may_try_next) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Puts those of equal priority into random order.
@@ -249,6 +289,15 @@ impl<'n> Resolver<'n> {
     pub fn stream_ip(&self, host: &str) -> Result<IpStream<'n>, DnsError> {
         IpStream::new(self.clone(), host)
     }
+}
+
+/// Where the HTTPS records about `host` at `port` are.
+fn https_owner(host: Name, port: u16) -> Option<Name> {
+    if port == 443 {
+        return Some(host);
+    }
+    let name = host.prepend_label("_https").ok()?;
+    name.prepend_label(alloc::format!("_{port}")).ok()
 }
 
 /// Aliases of services followed at most. RFC 9460, 3: clients "MUST impose a

@@ -9,13 +9,15 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 
 use pollwire_core::{Instant, Net, Sleep};
-use pollwire_dns::{DnsError, IpStream, RecordType, Resolver, Services};
+use pollwire_dns::{DnsError, IpStream, Name, RecordType, Resolver, Services};
 
 use super::{ConnectError, Connected};
 use crate::machine::{AttemptId, Decision, Output};
 use crate::{Cause, Family, Machine, Target};
 
-pub(super) type ServicesLookup<'n> = Pin<Box<dyn Future<Output = Result<Services, DnsError>> + 'n>>;
+/// What is known of services, and the name that was asked.
+pub(super) type ServicesLookup<'n> =
+    Pin<Box<dyn Future<Output = (Name, Result<Services, DnsError>)> + 'n>>;
 type Opening<F> = (AttemptId, Pin<Box<F>>);
 
 /// One race under way. Dropping it closes all of its attempts.
@@ -129,13 +131,14 @@ where
         let Some(lookup) = &mut self.services else {
             return false;
         };
-        let Poll::Ready(found) = lookup.as_mut().poll(cx) else {
+        let Poll::Ready((name, found)) = lookup.as_mut().poll(cx) else {
             return false;
         };
         self.services = None;
         let net = self.net;
         let source = |address| net.with_stack(|stack| stack.source_for(address));
         let found = found.as_ref().map_err(|error| *error);
+        self.machine.set_services_name(name);
         self.machine.on_services(net.now(), found, source);
         true
     }

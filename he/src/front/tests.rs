@@ -85,7 +85,8 @@ const SERVICE: [u8; 29] = [
 
 /// Answers every A question with 10.0.0.9 and 10.0.0.2, in this order, questions
 /// for HTTPS records with [`SERVICE`] if the name begins with `s`, and all others
-/// `late` afterwards with nothing; listens on the ports 80 and 8443.
+/// `late` afterwards with nothing; there are no names in `nowhere`. Listens on the
+/// ports 80 and 8443.
 fn serve(net: Net<'_>, late: Duration) {
     let socket = UdpSocket::bind(net, ([10, 0, 0, 2], 53).into()).expect("free");
     let socket = alloc::rc::Rc::new(socket);
@@ -96,7 +97,10 @@ fn serve(net: Net<'_>, late: Duration) {
             let end = answer.len() - 11;
             let is_a = answer[end - 3] == 1;
             let is_service = answer[end - 3] == 65 && answer[13].eq_ignore_ascii_case(&b's');
-            if is_service {
+            let lower = query.to_ascii_lowercase();
+            if lower.windows(7).any(|label| label == b"nowhere") {
+                answer[3] |= 3;
+            } else if is_service {
                 answer[7] = 1;
                 answer.splice(end..end, SERVICE);
             } else if is_a {
@@ -354,6 +358,44 @@ fn an_https_record_tells_port_and_address() {
     let text = ours.to_string();
     assert!(text.contains("HTTPS: 1 service\n"), "{text}");
     assert!(none.to_string().contains("HTTPS: no records"), "{none}");
+    world.check_empty();
+}
+
+/// Of a search list, the HTTPS records of that name count whose addresses do.
+#[test]
+fn https_records_follow_the_search_list() {
+    let (a, b, left, right) = cells();
+    let cells = (a, b);
+    let mut world = World::new(&cells, left, right);
+    serve(world.there.net(), Duration::ZERO);
+    let net = world.here.net();
+    let done = net.spawn(async move {
+        let server = "10.0.0.2".parse().expect("a nameserver");
+        let mut config = DnsConfig::new([server]);
+        let domain = |text: &str| pollwire_dns::Name::from_ascii(text).expect("a name");
+        config.search = Vec::from([domain("nowhere.test."), domain("example.")]);
+        let eyes = HappyEyeballs::new(Resolver::new(net, config));
+        let open = |address: SocketAddr| async move {
+            let flow = TcpFlow::connect(net, address).await;
+            flow.map(|_| ()).map_err(Cause::Net)
+        };
+        let found = eyes.race_https("svc", 443, &[], open).await;
+        let found = found.expect("connects").report;
+        // Here the records of the port are another name's, and there are none.
+        let none = eyes.race_https("www", 8443, &[], open).await;
+        [found, none.expect("connects").report]
+    });
+    let [found, none] = world.finish(done);
+    let winner = found.winner().expect("one");
+    assert_eq!(winner.via, crate::Via::Service(1), "{found}");
+    assert_eq!(winner.address, ([10, 0, 0, 2], 8443).into());
+    let https = |report: &crate::Report| {
+        let lookup = report.lookups.iter();
+        let mut lookup = lookup.filter(|lookup| lookup.record == pollwire_dns::RecordType::HTTPS);
+        lookup.next().expect("asked").name.clone()
+    };
+    assert_eq!(https(&found), "svc.example.");
+    assert_eq!(https(&none), "_8443._https.www.example.");
     world.check_empty();
 }
 
