@@ -54,7 +54,8 @@ pub use socket::{
     BoundUdp, ConnectedUdp, Net, NetCell, ReadHalf, TcpFlow, TcpListener, UdpSocket, WriteHalf,
 };
 pub use stack::{
-    BYTES_PER_FLOW, BootError, Config, Memory, RECORD_BYTES_PER_FLOW, Stack, TcpEvent, TcpEventKind,
+    BYTES_PER_FLOW, BootError, Config, LARGE_FRAME, Memory, RECORD_BYTES_PER_FLOW, Stack, TcpEvent,
+    TcpEventKind,
 };
 pub use tcp::{
     CongestionControl, Ecn, FlowId, Handshake, Interest, ListenOptions, ListenerId, ListenerStats,

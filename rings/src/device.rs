@@ -27,11 +27,14 @@ pub struct Caps {
     /// A frame with a VLAN tag carries an IP packet of [`mtu`](Self::mtu) bytes as
     /// well; without this, of four bytes less.
     pub tag_beside_mtu: bool,
+    /// The pieces of a transmitted packet may lie anywhere, and are not copied
+    /// together first. Without this, packets of several pieces cost a copy.
+    pub gathers: bool,
 }
 
 impl Caps {
-    /// A plain device: `mac`, `mtu`, no offload, packets of up to 18 pieces, no room
-    /// for a tag beside the MTU.
+    /// A plain device: `mac`, `mtu`, no offload, packets of up to 18 pieces from
+    /// where they lie, no room for a tag beside the MTU.
     #[must_use]
     pub const fn plain(mac: [u8; 6], mtu: u16) -> Self {
         Self {
@@ -43,6 +46,7 @@ impl Caps {
             max_gso_bytes: 65_535,
             max_tx_pieces: 18,
             tag_beside_mtu: false,
+            gathers: true,
         }
     }
 }

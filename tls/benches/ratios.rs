@@ -10,7 +10,7 @@
 //! short runs.
 //!
 //! For counts of instructions: `... ratios --count tcp|tls OFFLOADS ROUNDS`, with
-//! `none`, `checksum` or `segmentation`, moves 4 MiB that many times over one
+//! `pieces`, `none`, `checksum` or `segmentation`, moves 4 MiB that many times over one
 //! connection; what two runs differ by is the transfer's alone.
 #![forbid(unsafe_code)]
 
@@ -76,7 +76,7 @@ fn main() {
         let [what, offloads, rounds] = &words[at + 1..at + 4] else {
             unreachable!("a slice of three");
         };
-        let offloads = Offloads::named(offloads).expect("none, checksum or segmentation");
+        let offloads = Offloads::named(offloads).expect("pieces, none, checksum or segmentation");
         let rounds = rounds.parse().expect("a number");
         let tls = (what == "tls").then_some((&client, &server));
         transfer(tls, offloads, rounds);
@@ -176,13 +176,15 @@ fn records(client: &ClientConfig, server: &ServerConfig, size: usize) {
 /// What is left to the devices.
 #[derive(Clone, Copy, Debug)]
 enum Offloads {
+    /// Nothing, and packets must lie in one piece, as for Solo5's tenders.
+    Pieces,
     None,
     Checksum,
     Segmentation,
 }
 
 impl Offloads {
-    const ALL: [Self; 3] = [Self::None, Self::Checksum, Self::Segmentation];
+    const ALL: [Self; 4] = [Self::Pieces, Self::None, Self::Checksum, Self::Segmentation];
 
     fn named(name: &str) -> Option<Self> {
         let named = |known: &Self| format!("{known:?}").eq_ignore_ascii_case(name);
@@ -191,6 +193,7 @@ impl Offloads {
 
     fn says(self) -> &'static str {
         match self {
+            Self::Pieces => "checksums in software, packets in one piece",
             Self::None => "checksums in software",
             Self::Checksum => "checksums left to the device",
             Self::Segmentation => "checksums and segmentation left to the device",
@@ -205,10 +208,11 @@ fn transfer(
     offloads: Offloads,
     rounds: usize,
 ) -> Duration {
-    let mut hosts = Hosts::offloading(
-        !matches!(offloads, Offloads::None),
-        matches!(offloads, Offloads::Segmentation),
-    );
+    let mut hosts = Hosts::with(|caps| {
+        caps.gathers = !matches!(offloads, Offloads::Pieces);
+        caps.tx_checksum = matches!(offloads, Offloads::Checksum | Offloads::Segmentation);
+        caps.tso4 = matches!(offloads, Offloads::Segmentation);
+    });
     let devices = hosts.take_devices();
     let mut world = World::new(&hosts, devices);
     let (there, here) = world.nets();

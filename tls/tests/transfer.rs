@@ -8,6 +8,7 @@ use common::pki::Authority;
 use common::*;
 use embedded_io_async::ReadExactError;
 use pollwire_core::{ConnError, Error, Net, Shutdown, TcpFlow, join};
+use pollwire_rings::Caps;
 use pollwire_rings::memory::Impairments;
 use pollwire_tls::{ClientConfig, ServerConfig, TlsError, TlsFlow, Versions};
 
@@ -148,45 +149,80 @@ fn bulk_in_full_frames_costs_no_copy() {
     });
 }
 
-#[test]
-fn bulk_in_large_records_costs_one_copy_more_than_tcp() {
+/// Moves 2 MiB by `write_all` and `recv`, over devices that `change` says of what
+/// they can. Gives the largest record, and how many bytes the writer and the reader
+/// copied for each 100 of data. The writer holds `held` large frames meanwhile.
+fn bulk(versions: Versions, change: impl Fn(&mut Caps), held: usize) -> (usize, [u64; 2]) {
     const LENGTH: usize = 2 << 20;
+    let mut hosts = Hosts::with(change);
+    let (served, asked) = run(
+        &mut hosts,
+        versions,
+        |flow| async move {
+            let net = flow.net();
+            let work = async {
+                let (mut all, mut largest) = (Vec::new(), 0);
+                while let Some(data) = flow.recv().await? {
+                    largest = largest.max(data.len());
+                    all.extend_from_slice(&data);
+                }
+                flow.close().await?;
+                assert!(all == bytes(LENGTH), "what came is not what was sent");
+                Ok(largest)
+            };
+            let (largest, copied) = counting(net, work).await;
+            largest.map(|largest| (largest, copied))
+        },
+        |flow| async move {
+            let net = flow.net();
+            let held: Vec<_> = (0..held)
+                .map_while(|_| net.with_stack(|stack| stack.alloc_large()))
+                .collect();
+            let data = bytes(LENGTH);
+            let work = async {
+                flow.write_all(&data).await?;
+                flow.close().await
+            };
+            let (done, copied) = counting(net, work).await;
+            drop(held);
+            done.map(|()| copied)
+        },
+    );
+    let ((largest, read), written) = (served.expect("works"), asked.expect("works"));
+    let per_hundred = |copied: u64| copied.div_ceil(LENGTH as u64 / 100);
+    (largest, [per_hundred(written), per_hundred(read)])
+}
+
+/// One copy per byte on each side: into the record, which is sealed there and cut
+/// into segments there, and out of the frames. The rest is what TLS itself says.
+#[test]
+fn bulk_in_large_records_costs_one_copy_on_each_side() {
     both(|versions| {
-        let mut hosts = Hosts::new();
-        let (served, asked) = run(
-            &mut hosts,
-            versions,
-            |flow| async move {
-                let net = flow.net();
-                let work = async {
-                    let (mut all, mut largest) = (Vec::new(), 0);
-                    while let Some(data) = flow.recv().await? {
-                        largest = largest.max(data.len());
-                        all.extend_from_slice(&data);
-                    }
-                    flow.close().await?;
-                    Ok((all, largest))
-                };
-                let (result, copied) = counting(net, work).await;
-                assert!(copied <= LENGTH as u64 * 102 / 100, "{copied} gathered");
-                result
-            },
-            |flow| async move {
-                let net = flow.net();
-                let data = bytes(LENGTH);
-                let work = async {
-                    flow.write_all(&data).await?;
-                    flow.close().await
-                };
-                let (result, copied) = counting(net, work).await;
-                assert!(copied <= LENGTH as u64 * 202 / 100, "{copied} written");
-                result
-            },
-        );
-        assert_eq!(asked, Ok(()));
-        let (all, largest) = served.expect("works");
-        assert!(all == bytes(LENGTH));
-        assert_eq!(largest, 16 * 1024, "records grow in bulk");
+        for segments in [false, true] {
+            let change = |caps: &mut Caps| {
+                caps.tx_checksum = segments;
+                caps.tso4 = segments;
+            };
+            let (largest, [written, read]) = bulk(versions, change, 0);
+            assert!((15_000..=16_384).contains(&largest), "{largest}");
+            assert!(written <= 101 && read <= 101, "{written} {read}");
+        }
+    });
+}
+
+/// Where the device would copy what does not lie in one piece, or no large frame
+/// is left, records are copied into frames of their own segments.
+#[test]
+fn bulk_costs_one_copy_more_where_packets_must_lie_in_one_piece() {
+    both(|versions| {
+        let joins = |caps: &mut Caps| caps.gathers = false;
+        for (largest, [written, read]) in
+            [bulk(versions, joins, 0), bulk(versions, |_| {}, usize::MAX)]
+        {
+            assert_eq!(largest, 16_384, "records grow in bulk");
+            assert!((150..=202).contains(&written), "{written}");
+            assert!(read <= 101, "{read}");
+        }
     });
 }
 
@@ -253,7 +289,7 @@ fn records_are_one_segment_at_the_start_and_after_idle() {
     );
     let (sizes, mss) = (served.expect("works"), asked.expect("works"));
     assert!(sizes[..40].iter().all(|&size| size == mss), "{sizes:?}");
-    assert!(sizes.contains(&16_384));
+    assert!(sizes.iter().any(|size| *size > 15_000), "{sizes:?}");
     let last = &sizes[sizes.len() - 7..];
     assert!(last[..6].iter().all(|&size| size == mss), "{last:?}");
 }

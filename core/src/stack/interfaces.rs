@@ -240,7 +240,7 @@ impl Stack {
     }
 
     /// All interfaces, the one at hand first.
-    fn interfaces(&self) -> impl Iterator<Item = &Interface> {
+    pub(super) fn interfaces(&self) -> impl Iterator<Item = &Interface> {
         let aside = self.interfaces.aside.iter().map(|aside| &aside.iface);
         core::iter::once(&self.iface).chain(aside)
     }

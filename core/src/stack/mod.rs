@@ -9,6 +9,7 @@ mod expected;
 mod input;
 mod input6;
 mod interfaces;
+mod large;
 mod listen;
 mod log;
 mod looped;
@@ -26,6 +27,8 @@ use arrayvec::ArrayVec;
 use pollwire_rings::{Caps, FrameBuf, FramePool, Instant, NetDevice, TxBurst};
 
 use interfaces::Interfaces;
+pub use large::LARGE_FRAME;
+use large::LargeFrames;
 pub use log::{TcpEvent, TcpEventKind};
 use looped::Looped;
 pub use memory::{BYTES_PER_FLOW, Memory, RECORD_BYTES_PER_FLOW};
@@ -175,6 +178,7 @@ pub struct Stack {
     pub(crate) idents: Idents,
     pub(crate) paths: PathMtus,
     looped: Looped,
+    large: LargeFrames,
     /// Event logs of connections that have one.
     logs: Vec<log::FlowLog>,
     pub(crate) dhcp: Option<Client>,
@@ -247,6 +251,7 @@ impl Stack {
             idents: Idents::new(&mut random),
             paths: PathMtus::new(),
             looped: Looped::new(),
+            large: LargeFrames::new(),
             logs: Vec::new(),
             dhcp: config.dhcp.clone().map(|dhcp| Client::new(dhcp, mac)),
             timers: TimerWheel::new(parts.timers),

@@ -123,7 +123,7 @@ impl CallDevice {
         Self {
             hvt,
             handle: attachment.handle,
-            caps: Caps::plain(attachment.mac, mtu),
+            caps: super::caps(attachment.mac, mtu),
             joined: vec![0; usize::from(mtu) + ETHERNET].into_boxed_slice(),
             stats: Solo5Stats::default(),
         }

@@ -26,7 +26,7 @@ pub use spt::SptDevice;
 #[cfg(target_arch = "x86_64")]
 pub use syscall::{Errno, Spt, SptBootInfo};
 
-use crate::{FrameRef, HEADROOM};
+use crate::{Caps, FrameRef, HEADROOM};
 
 /// What keeps a device from carrying frames, and what went wrong on its way.
 /// All counts are since boot.
@@ -61,6 +61,13 @@ const ETHERNET: usize = 14;
 fn usable_mtu(host_mtu: u16, frame_size: usize) -> u16 {
     let room = frame_size.saturating_sub(HEADROOM + ETHERNET + 1);
     u16::try_from(room).unwrap_or(u16::MAX).min(host_mtu)
+}
+
+/// What the tenders offer: nothing, and they take no chains.
+fn caps(mac: [u8; 6], mtu: u16) -> Caps {
+    let mut caps = Caps::plain(mac, mtu);
+    caps.gathers = false;
+    caps
 }
 
 /// Copies `pieces` one behind the other; `joined` is at least as long as they.

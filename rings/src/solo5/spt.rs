@@ -41,7 +41,7 @@ impl SptDevice {
             timer_fd: boot.timer_fd,
             timer_armed: false,
             tx_blocked: false,
-            caps: Caps::plain(attachment.mac, mtu),
+            caps: super::caps(attachment.mac, mtu),
             joined: vec![0; usize::from(mtu) + ETHERNET].into_boxed_slice(),
             stats: Solo5Stats::default(),
         }

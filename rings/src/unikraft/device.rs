@@ -386,6 +386,9 @@ fn caps_of(raw: &RawCaps) -> Caps {
     let mut caps = Caps::plain(raw.mac, raw.mtu);
     caps.tx_checksum = raw.tx_checksum != 0;
     caps.tso4 = raw.tso4 != 0;
+    // The driver tells the host physical addresses: a piece may not cross pages
+    // that lie apart, as the pool's frames do not.
+    caps.gathers = false;
     caps.max_tx_pieces = u8::try_from(raw.tx_pieces).unwrap_or(u8::MAX);
     caps
 }

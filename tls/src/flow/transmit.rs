@@ -122,13 +122,13 @@ impl TlsFlow<'_> {
             _ => segment,
         };
         let part = data.get(..most.min(data.len())).unwrap_or_default();
-        let count = if part.len() <= segment {
-            self.send_segment(part, overhead)?
-        } else {
-            self.send_copy(part)?;
-            part.len()
-        };
-        Ok(count)
+        if part.len() <= segment {
+            return self.send_segment(part, overhead);
+        }
+        match self.net().with_stack(|stack| stack.alloc_large()) {
+            Some(frame) => self.send_large(frame, part, overhead),
+            None => self.send_copy(part).map(|()| part.len()),
+        }
     }
 
     /// Queues all of `data`.
@@ -246,6 +246,25 @@ impl TlsFlow<'_> {
         Ok(count)
     }
 
+    /// One record that fills `frame`, which is cut into segments where it lies:
+    /// one copy per byte, as without TLS.
+    fn send_large(
+        &self,
+        mut frame: FrameBuf,
+        data: &[u8],
+        overhead: Overhead,
+    ) -> Result<usize, TlsError> {
+        frame.reset(overhead.front);
+        let room = whole_segments(frame.slot_size(), self.tcp.mss()?);
+        let part = data.get(..room.saturating_sub(overhead.total()).min(data.len()));
+        let count = frame.extend_from_slice(part.unwrap_or_default());
+        self.send_in_place(frame, overhead)
+            .map_err(|(_, error)| error)?;
+        self.count_copied(count);
+        self.on_sent(count);
+        Ok(count)
+    }
+
     /// One record of data that lies in no frame: sealed where it was received,
     /// if there is room, and copied into frames.
     fn send_gathered(&self, data: &mut Plaintext, overhead: Overhead) -> Result<(), TlsError> {
@@ -279,6 +298,13 @@ impl TlsFlow<'_> {
         }
         Ok(())
     }
+}
+
+/// The longest record of at most `most` bytes whose last segment is a full one,
+/// unless that would make it far shorter.
+fn whole_segments(most: usize, segment: usize) -> usize {
+    let rest = most % segment.max(1);
+    if rest <= most / 4 { most - rest } else { most }
 }
 
 /// The frame to seal in place, if that can be done.

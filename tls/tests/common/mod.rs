@@ -57,12 +57,11 @@ impl<'n> Hosts<'n> {
         Self::on(server, client)
     }
 
-    /// With devices that sum, and segment.
-    pub(crate) fn offloading(checksum: bool, segmentation: bool) -> Self {
+    /// With devices that can what `change` says.
+    pub(crate) fn with(change: impl Fn(&mut Caps)) -> Self {
         let caps = |last| {
             let mut caps = caps(last);
-            caps.tx_checksum = checksum;
-            caps.tso4 = segmentation;
+            change(&mut caps);
             caps
         };
         let (server, client) = pair(caps(2), caps(3));
@@ -138,6 +137,7 @@ impl<'n> World<'n> {
             assert_eq!(net.task_count(), 0, "tasks are left");
             net.with_stack(|stack| {
                 assert_eq!(stack.pool().in_use(), 0, "frames are left");
+                assert_eq!(stack.large_in_use(), 0, "large frames are left");
                 assert_eq!(stack.flows_in_use(), 0, "flows are left");
             });
         }

@@ -11,7 +11,7 @@ use core::sync::atomic::fence;
 use core::time::Duration;
 
 use super::super::manifest::NetAttachment;
-use super::super::{ETHERNET, Solo5Stats, join, usable_mtu};
+use super::super::{ETHERNET, Solo5Stats, caps, join, usable_mtu};
 use super::{
     LONGEST_FRAME, OPERATION_READ, OPERATION_WRITE, RET_AGAIN, RET_OK, RING_SIZE, Ring, RingHost,
     slot,
@@ -112,7 +112,7 @@ impl<'r, H: RingHost> RingDevice<'r, H> {
             ring,
             host,
             handle: attachment.handle,
-            caps: Caps::plain(attachment.mac, mtu),
+            caps: caps(attachment.mac, mtu),
             memory_end,
             tail: 0,
             published: 0,
