@@ -26,4 +26,5 @@ mod states;
 mod time_wait;
 mod timers;
 mod undo;
+mod unexpected;
 mod v6_headers;
