@@ -36,8 +36,15 @@ mod peers;
 mod progress;
 #[path = "e2e/races.rs"]
 mod races;
+#[path = "e2e/router.rs"]
+mod router;
 #[path = "e2e/slow.rs"]
 mod slow;
+#[path = "e2e_tls/server.rs"]
+#[expect(dead_code, reason = "a part of what e2e_tls.rs uses")]
+mod tls;
+#[path = "e2e/unikraft.rs"]
+mod unikraft;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener};
@@ -105,7 +112,7 @@ fn services(host: &Host, amounts: &Amounts) -> Result<(), Skip> {
     });
     step("discard", stream, || checks::discard(stream));
     step("full segments without a copy", 3 * uncopied, || {
-        checks::full_segments_are_not_copied(uncopied);
+        checks::full_segments_are_not_copied(host::OURS.into(), uncopied);
     });
     step("connections at once", 0, || {
         checks::connections_at_once(amounts.connections);
@@ -126,27 +133,6 @@ fn services_under_the_bundled_tender() {
 fn services_under_solo5_spt() {
     isolated("services_under_solo5_spt", || {
         services(&Host::solo5_spt()?, &MUCH)
-    });
-}
-
-/// Where `UK_ROOT` names Unikraft's sources and there are images: see
-/// `docs/unikraft.md`.
-#[test]
-fn services_on_unikraft() {
-    isolated("services_on_unikraft", || {
-        let host = Host::unikraft(&["services"])?;
-        services(&host, &EMULATED)?;
-        let _server = host.services()?;
-        if namespace::need("tcpdump").is_ok() {
-            checks::long_packets_come();
-        }
-        if namespace::need("curl").is_ok() {
-            http::curl();
-        }
-        if namespace::need("wrk").is_ok() {
-            println!("{host}: {}", http::wrk());
-        }
-        Ok(())
     });
 }
 
@@ -228,37 +214,41 @@ fn http_with_wrk() {
 #[test]
 fn wrong_arguments_are_told() {
     isolated("wrong_arguments_are_told", || {
-        for host in Host::all() {
-            for (arguments, code, says) in [
-                (&["--help"][..], 0, "--ipv4-gateway"),
-                (&[], 64, "services: --ipv4"),
-                (&["--ipv4=10.0.0.2/33"], 64, "10.0.0.2/33"),
-                (&["--ipv4=10.0.0.2/24", "--frob"], 64, "--frob"),
-                (&["--ipv4=10.0.0.2/24", "extra"], 64, "extra"),
-            ] {
-                let (found, text) = host.run("services", arguments).finish();
-                assert_eq!(found, Some(code), "{host} {arguments:?}: {text}");
-                assert!(text.contains(says), "{host} {arguments:?}: {text}");
-            }
-        }
+        Host::all().iter().for_each(wrong_arguments);
         Ok(())
     });
+}
+
+fn wrong_arguments(host: &Host) {
+    for (arguments, code, says) in [
+        (&["--help"][..], 0, "--ipv4-gateway"),
+        (&[], 64, "services: --ipv4"),
+        (&["--ipv4=10.0.0.2/33"], 64, "10.0.0.2/33"),
+        (&["--ipv4=10.0.0.2/24", "--frob"], 64, "--frob"),
+        (&["--ipv4=10.0.0.2/24", "extra"], 64, "extra"),
+    ] {
+        let (found, text) = host.run("services", arguments).finish();
+        assert_eq!(found, Some(code), "{host} {arguments:?}: {text}");
+        assert!(text.contains(says), "{host} {arguments:?}: {text}");
+    }
 }
 
 #[test]
 fn echo_server_serves_linux() {
     isolated("echo_server_serves_linux", || {
-        for host in Host::spt() {
-            let server = host.run("echo", &["--ipv4=10.0.0.2/24", "--limit=2", "server"]);
-            for length in [0, 10_000_000] {
-                checks::echo(host::connect(9000), length);
-            }
-            let (code, text) = server.finish();
-            assert_eq!(code, Some(0), "{host}: {text}");
-            assert!(text.contains(" payload_bytes=100000"), "{host}: {text}");
-        }
+        Host::spt().iter().for_each(echo_server);
         Ok(())
     });
+}
+
+fn echo_server(host: &Host) {
+    let server = host.run("echo", &["--ipv4=10.0.0.2/24", "--limit=2", "server"]);
+    for length in [0, 10_000_000] {
+        checks::echo(host::connect(9000), length);
+    }
+    let (code, text) = server.finish();
+    assert_eq!(code, Some(0), "{host}: {text}");
+    assert!(text.contains(" payload_bytes=100000"), "{host}: {text}");
 }
 
 /// A server in Linux that changes byte `wrong`, if any.
@@ -283,30 +273,32 @@ fn linux_echo(listener: &TcpListener, wrong: Option<usize>) {
 #[test]
 fn echo_client_checks_what_linux_sends() {
     isolated("echo_client_checks_what_linux_sends", || {
-        for host in Host::spt() {
-            let listener = TcpListener::bind((THEIRS, 7000)).expect("the port is free");
-            for (wrong, code, says) in [
-                (None, 0, "5000000 bytes came back intact"),
-                (Some(4_999_999), 1, "not what was sent"),
-            ] {
-                let there = format!("{THEIRS}:7000");
-                let arguments = ["--ipv4=10.0.0.2/24", "client", &there, "5000000"];
-                let client = host.run("echo", &arguments);
-                linux_echo(&listener, wrong);
-                let (found, text) = client.finish();
-                assert_eq!(found, Some(code), "{host}: {text}");
-                assert!(text.contains(says), "{host}: {text}");
-            }
-            drop(listener);
-            let nobody = format!("{THEIRS}:7001");
-            let (code, text) = host
-                .run("echo", &["--ipv4=10.0.0.2/24", "client", &nobody])
-                .finish();
-            assert_eq!(code, Some(1), "{host}: {text}");
-            assert!(text.contains("refused"), "{host}: {text}");
-        }
+        Host::spt().iter().for_each(echo_client);
         Ok(())
     });
+}
+
+fn echo_client(host: &Host) {
+    let listener = TcpListener::bind((THEIRS, 7000)).expect("the port is free");
+    for (wrong, code, says) in [
+        (None, 0, "5000000 bytes came back intact"),
+        (Some(4_999_999), 1, "not what was sent"),
+    ] {
+        let there = format!("{THEIRS}:7000");
+        let arguments = ["--ipv4=10.0.0.2/24", "client", &there, "5000000"];
+        let client = host.run("echo", &arguments);
+        linux_echo(&listener, wrong);
+        let (found, text) = client.finish();
+        assert_eq!(found, Some(code), "{host}: {text}");
+        assert!(text.contains(says), "{host}: {text}");
+    }
+    drop(listener);
+    let nobody = format!("{THEIRS}:7001");
+    let (code, text) = host
+        .run("echo", &["--ipv4=10.0.0.2/24", "client", &nobody])
+        .finish();
+    assert_eq!(code, Some(1), "{host}: {text}");
+    assert!(text.contains("refused"), "{host}: {text}");
 }
 
 /// Two images, each other's peers: needs no TAP.

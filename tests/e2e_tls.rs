@@ -39,7 +39,7 @@ fn https_with_wrk() {
         need("wrk")?;
         for host in Host::all() {
             let _running = host.services()?;
-            println!("{host}: {}", server::wrk());
+            println!("{host}: {}", server::wrk(200));
         }
         Ok(())
     });

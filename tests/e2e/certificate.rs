@@ -16,11 +16,11 @@ prompt = no
 [name]
 CN = www.example
 [extensions]
-subjectAltName = DNS:www.example, DNS:slow.example
+subjectAltName = DNS:www.example, DNS:slow.example, DNS:far.example
 basicConstraints = critical, CA:FALSE
 ";
 
-/// A self-signed certificate for `www.example` and `slow.example`.
+/// A self-signed certificate for `www.example`, `slow.example` and `far.example`.
 pub(crate) struct Certificate {
     pub(crate) chain: PathBuf,
     pub(crate) key: PathBuf,

@@ -1,14 +1,14 @@
 //! What Linux's TCP, UDP and ICMP find the services to do.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::host::{OURS, TAP, connect, patience};
+use super::host::{OURS, TAP, connect, connect_to, patience};
 use super::http::{Counters, counter};
 
 /// Most UDP payload in one packet of 1500 bytes, and most of an ICMP echo.
@@ -24,13 +24,13 @@ fn second() -> Duration {
 
 /// A stream that repeats itself after a prime number of bytes, so that no
 /// segment that is lost, doubled or swapped goes unseen.
-struct Pattern(Vec<u8>);
+pub(crate) struct Pattern(Vec<u8>);
 
 impl Pattern {
     const PERIOD: usize = 1_000_003;
     const PIECE: usize = 1 << 18;
 
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         // Steele, Lea, Flood: SplitMix64.
         let mut state = 0_u64;
         let mut bytes = Vec::with_capacity(Self::PERIOD + Self::PIECE + 8);
@@ -46,7 +46,7 @@ impl Pattern {
     }
 
     /// `len` bytes, at most a piece, from offset `at` of the stream on.
-    fn at(&self, at: usize, len: usize) -> &[u8] {
+    pub(crate) fn at(&self, at: usize, len: usize) -> &[u8] {
         let start = at % Self::PERIOD;
         &self.0[start..start + len]
     }
@@ -106,12 +106,13 @@ pub(crate) fn discard(length: usize) {
 
 /// Echo and discard of `length` bytes in full segments copy none. (Short ones
 /// are copied into the frame before, if they fit.)
-pub(crate) fn full_segments_are_not_copied(length: usize) {
+pub(crate) fn full_segments_are_not_copied(address: IpAddr, length: usize) {
     const PIECES: usize = 10;
     for port in [7, 9] {
+        let to = SocketAddr::new(address, port);
         let (mut quiet, mut disturbed) = (0, 0);
         while quiet < PIECES {
-            if full_segments_were_not_copied(length / PIECES, port) {
+            if full_segments_were_not_copied(length / PIECES, to) {
                 quiet += 1;
             } else {
                 disturbed += 1;
@@ -125,9 +126,10 @@ pub(crate) fn full_segments_are_not_copied(length: usize) {
 
 /// False when something was sent twice, by a machine that was busy elsewhere for
 /// long: then Linux says so in an option, for which it shortens its segments.
-fn full_segments_were_not_copied(length: usize, port: u16) -> bool {
+fn full_segments_were_not_copied(length: usize, to: SocketAddr) -> bool {
     let before = Counters::now();
-    send_full_segments(connect(port), length, port == 7);
+    let port = to.port();
+    send_full_segments(connect_to(to), length, port == 7);
     let after = Counters::now();
     let more = |name: &str| after.get(name) - before.get(name);
     if more("tcp-retransmits") + more("tcp-dsacks-in") + more("tcp-dsacks-out") > 0 {

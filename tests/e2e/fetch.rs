@@ -14,13 +14,14 @@ use super::namespace::{Skip, isolated, need};
 
 /// Names for [`unbound`]: `slow` has an address of which nobody answers, and it
 /// comes first; `six` one that cannot be reached from here.
-const NAMES: &str = r#"
+pub(crate) const NAMES: &str = r#"
     local-zone: "example." static
     local-data: "www.example. A 10.0.0.1"
     local-data: "other.example. A 10.0.0.1"
     local-data: "slow.example. A 10.0.0.9"
     local-data: "slow.example. A 10.0.0.1"
     local-data: "www.example. AAAA 2001:db8::1"
+    local-data: "far.example. AAAA 2001:db8:77::1"
     local-data: "svc.example. HTTPS 1 pool.example. alpn=h2 port=8443 ipv4hint=10.0.0.1"
     local-data: "svc.example. HTTPS 2 . alpn=h2"
     local-data: "svc.example. A 10.0.0.9"
@@ -41,21 +42,25 @@ pub(crate) struct Pages {
 impl Pages {
     /// Fetches the page by name over HTTPS and HTTP, and by address.
     fn fetched_by(&self, host: &Host, trust: &str) {
-        let hash = sha256(&self.page);
         for url in [
             "https://www.example/page",
             "http://www.example/page",
             "http://10.0.0.1/page",
         ] {
-            let (code, text) = fetch(host, &[trust, url]);
-            assert_eq!(code, Some(0), "{host} {url}: {text}");
-            assert!(
-                text.contains("status 200, 3000000 bytes"),
-                "{host} {url}: {text}"
-            );
-            assert!(text.contains(&hash), "{host} {url}: {text}");
-            assert_eq!(text.contains("TLS 1.3"), url.starts_with("https"), "{text}");
+            self.came(host, url, fetch(host, &[trust, url]));
         }
+    }
+
+    /// That it came is what the program's exit code and text say.
+    pub(crate) fn came(&self, host: &Host, url: &str, (code, text): (Option<i32>, String)) {
+        let hash = sha256(&self.page);
+        assert_eq!(code, Some(0), "{host} {url}: {text}");
+        assert!(
+            text.contains("status 200, 3000000 bytes"),
+            "{host} {url}: {text}"
+        );
+        assert!(text.contains(&hash), "{host} {url}: {text}");
+        assert_eq!(text.contains("TLS 1.3"), url.starts_with("https"), "{text}");
     }
 }
 
@@ -67,6 +72,11 @@ impl Drop for Pages {
 
 /// nginx with a large page over HTTP and HTTPS.
 pub(crate) fn nginx(certificate: &Certificate) -> Result<Pages, Skip> {
+    nginx_at(certificate, "")
+}
+
+/// The same, which listens at `more` too, in the form of its configuration.
+pub(crate) fn nginx_at(certificate: &Certificate, more: &str) -> Result<Pages, Skip> {
     need("nginx")?;
     let root = temporary("root");
     fs::create_dir(&root).expect("writable");
@@ -83,6 +93,7 @@ pub(crate) fn nginx(certificate: &Certificate) -> Result<Pages, Skip> {
            uwsgi_temp_path {root}/d; scgi_temp_path {root}/e;
            server {{
              listen 10.0.0.1:80; listen 10.0.0.1:443 ssl; listen 10.0.0.1:8443 ssl; listen 10.0.0.1:9443 ssl;
+             {more}
              ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate {chain}; ssl_certificate_key {key};
              root {root};
            }}
@@ -142,13 +153,6 @@ pub(crate) fn pages(host: &Host) -> Result<(), Skip> {
     let trust = format!("--cacert={}", certificate.base64());
     nginx(&certificate)?.fetched_by(host, &trust);
     Ok(())
-}
-
-#[test]
-fn pages_on_unikraft() {
-    isolated("fetch::pages_on_unikraft", || {
-        pages(&Host::unikraft(&["fetch"])?)
-    });
 }
 
 #[test]

@@ -4,11 +4,11 @@ use std::env;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Once;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,10 +24,14 @@ pub(crate) const TAP: &str = "tap0";
 /// Set inside of an emulated machine.
 pub(crate) const EMULATED: &str = "POLLWIRE_E2E_EMULATED";
 
+/// Set when the programs run in an emulated machine.
+static SLOW: AtomicBool = AtomicBool::new(false);
+
 /// Nothing on a TAP takes longer, loss aside, of which there is none; in an
 /// emulated machine all takes far longer.
 pub(crate) fn patience() -> Duration {
-    Duration::from_secs(if emulated() { 120 } else { 10 })
+    let slow = emulated() || SLOW.load(Ordering::Relaxed);
+    Duration::from_secs(if slow { 120 } else { 10 })
 }
 
 pub(crate) fn emulated() -> bool {
@@ -141,6 +145,7 @@ impl Host {
                 return Err(Skip(why));
             }
         }
+        SLOW.store(true, Ordering::Relaxed);
         Ok(Self::Unikraft)
     }
 
@@ -185,9 +190,10 @@ impl Host {
                 command
             }
             Self::Unikraft => {
-                let mut running = Running::start(qemu(program, arguments));
-                running.in_qemu = true;
-                return running;
+                let netdev =
+                    format!("tap,id=service,ifname={TAP},script=no,downscript=no,vhost=off");
+                let mac = "52:54:00:77:00:01";
+                return Running::in_qemu(qemu(program, &netdev, mac, &arguments.join(" ")));
             }
             Self::Linux => {
                 let mut command = Command::new(target().join("release/examples").join(program));
@@ -202,7 +208,13 @@ impl Host {
 
     /// Starts `services`, and tells how long it took to the first reply.
     pub(crate) fn services(&self) -> Result<(Running, Duration), Skip> {
-        let server = self.run("services", &["--ipv4=10.0.0.2/24", "--log=debug"]);
+        self.services_with(&[])
+    }
+
+    /// The same with `more` arguments.
+    pub(crate) fn services_with(&self, more: &[&str]) -> Result<(Running, Duration), Skip> {
+        let arguments = ["--ipv4=10.0.0.2/24", "--log=debug"];
+        let server = self.run("services", &[&arguments, more].concat());
         let start = server.start;
         server.wait_for("10.0.0.2/24");
         if matches!(self, Self::Tender { abi: "hvt", .. }) {
@@ -223,45 +235,51 @@ impl Host {
 }
 
 /// What a program on Unikraft ended with: `isa-debug-exit` makes 2 * code + 1 of
-/// it, and Unikraft 83 of 0.
+/// it; Unikraft itself ends with 83, and crashes with 85, a guest's 102.
 fn program_code(status: i32) -> Option<i32> {
     match status {
         83 => Some(0),
+        85 => Some(102),
         status if status > 1 && status % 2 == 1 => Some(status / 2),
         _ => None,
     }
 }
 
-/// QEMU with the Unikraft image of `program`.
-fn qemu(program: &str, arguments: &[&str]) -> Command {
+/// QEMU with the Unikraft image of `program` and one network device.
+pub(crate) fn qemu(program: &str, netdev: &str, mac: &str, arguments: &str) -> Command {
     let mut command = Command::new("qemu-system-x86_64");
     command
         .args("-accel tcg -cpu max -m 128 -nodefaults -no-reboot -display none".split(' '))
         .args("-serial stdio -device isa-debug-exit".split(' '))
-        .arg("-netdev")
+        .args(["-netdev", netdev])
+        .arg("-device")
         .arg(format!(
-            "tap,id=service,ifname={TAP},script=no,downscript=no,vhost=off"
+            "virtio-net-pci,netdev=service,disable-modern=on,mac={mac}"
         ))
-        .args(["-device", "virtio-net-pci,netdev=service,disable-modern=on"])
         .arg("-kernel")
         .arg(image(program, "unikraft"))
         .arg("-append")
-        .arg(format!("{program} -- {}", arguments.join(" ")));
+        .arg(format!("{program} -- {arguments}"));
     command
 }
 
 /// Connects to the program as soon as it listens.
 pub(crate) fn connect(port: u16) -> TcpStream {
+    connect_to((OURS, port).into())
+}
+
+/// The same, wherever it is.
+pub(crate) fn connect_to(address: SocketAddr) -> TcpStream {
     let start = Instant::now();
     loop {
-        match TcpStream::connect((OURS, port)) {
+        match TcpStream::connect(address) {
             Ok(flow) => {
                 for set in [TcpStream::set_read_timeout, TcpStream::set_write_timeout] {
                     set(&flow, Some(patience())).expect("settable");
                 }
                 return flow;
             }
-            Err(error) if start.elapsed() > patience() => panic!("port {port}: {error}"),
+            Err(error) if start.elapsed() > patience() => panic!("{address}: {error}"),
             Err(_) => thread::sleep(Duration::from_millis(5)),
         }
     }
@@ -295,9 +313,17 @@ impl Running {
         }
     }
 
-    /// What it has printed.
+    /// The same for QEMU with Unikraft.
+    pub(crate) fn in_qemu(command: Command) -> Self {
+        let mut running = Self::start(command);
+        running.in_qemu = true;
+        running
+    }
+
+    /// What it has printed, with Unix's ends of lines.
     pub(crate) fn text(&self) -> String {
-        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+        let bytes = fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).replace("\r\n", "\n")
     }
 
     /// Waits until it has printed `part`.

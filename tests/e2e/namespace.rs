@@ -31,6 +31,16 @@ pub(crate) fn isolated(name: &str, body: impl FnOnce() -> Result<(), Skip>) {
 
 /// The same for a test that takes up to `seconds`.
 pub(crate) fn isolated_for(seconds: u32, name: &str, body: impl FnOnce() -> Result<(), Skip>) {
+    isolated_with(host::build, seconds, name, body);
+}
+
+/// The same for a test that needs what `build` builds.
+pub(crate) fn isolated_with(
+    build: fn(),
+    seconds: u32,
+    name: &str,
+    body: impl FnOnce() -> Result<(), Skip>,
+) {
     if env::var_os(INSIDE).is_some() {
         // Ends the line that the harness has begun.
         println!();
@@ -39,13 +49,13 @@ pub(crate) fn isolated_for(seconds: u32, name: &str, body: impl FnOnce() -> Resu
         }
         return;
     }
-    if let Err(Skip(why)) = enter(name, seconds) {
+    if let Err(Skip(why)) = enter(name, seconds, build) {
         println!("skipped: {why}");
     }
 }
 
 /// Runs this test again where it may do as it likes.
-fn enter(name: &str, seconds: u32) -> Result<(), Skip> {
+fn enter(name: &str, seconds: u32, build: fn()) -> Result<(), Skip> {
     /// Tests share two cores and build the same programs: one at a time.
     static ALONE: Mutex<()> = Mutex::new(());
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -53,7 +63,7 @@ fn enter(name: &str, seconds: u32) -> Result<(), Skip> {
         need(tool)?;
     }
     let flags = flags()?;
-    host::build();
+    build();
     let output = Command::new("timeout")
         .args(["--signal=KILL", &seconds.to_string(), "unshare"])
         .args(flags)

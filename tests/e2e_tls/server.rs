@@ -7,19 +7,20 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::host::{OURS, temporary};
+use super::host::{OURS, patience, temporary};
 use super::namespace::{Skip, need};
 
 /// What the services show.
-const CERTIFICATE: &str = concat!(
+pub(crate) const CERTIFICATE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/unikernels/services/tls/cert.pem"
 );
 
 /// Runs `program`, giving it `input`.
 fn run(program: &str, arguments: &[&str], input: &[u8]) -> Output {
+    let limit = (2 * patience().as_secs()).to_string();
     let mut child = Command::new("timeout")
-        .args(["20", program])
+        .args([&*limit, program])
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -45,13 +46,14 @@ pub(crate) fn curl() -> Result<(), Skip> {
     need("curl")?;
     let page = format!("https://{OURS}/");
     let missing = format!("{page}missing");
+    let limit = patience().as_secs().to_string();
     for (newest, version) in [("1.3", "TLSv1.3"), ("1.2", "TLSv1.2")] {
         let each = "\n%{http_code} %{num_connects}\n";
         let arguments = [
             "-sS",
             "-v",
             "-m",
-            "10",
+            &limit,
             "--tls-max",
             newest,
             "--cacert",
@@ -72,7 +74,7 @@ pub(crate) fn curl() -> Result<(), Skip> {
     let arguments = [
         "-sS",
         "-m",
-        "10",
+        &limit,
         "--cacert",
         CERTIFICATE,
         "--resolve",
@@ -81,9 +83,9 @@ pub(crate) fn curl() -> Result<(), Skip> {
     ];
     // 60: the certificate is refused.
     assert_eq!(run("curl", &arguments, b"").status.code(), Some(60));
-    let untrusting = run("curl", &["-sS", "-m", "10", &page], b"");
+    let untrusting = run("curl", &["-sS", "-m", &limit, &page], b"");
     assert_eq!(untrusting.status.code(), Some(60), "{}", text(&untrusting));
-    let again = run("curl", &["-sSk", "-m", "10", &page], b"");
+    let again = run("curl", &["-sSk", "-m", &limit, &page], b"");
     assert!(again.status.success(), "still there: {}", text(&again));
     Ok(())
 }
@@ -145,8 +147,9 @@ pub(crate) fn openssl() -> Result<(), Skip> {
 
 /// A connection that echoes a line and leaves its session in `file`.
 fn resumable(address: &str, version: &str, file: &str) {
+    let limit = (2 * patience().as_secs()).to_string();
     let mut child = Command::new("timeout")
-        .args(["20", "openssl", "s_client", "-connect", address, version])
+        .args([&*limit, "openssl", "s_client", "-connect", address, version])
         .args([
             "-CAfile",
             CERTIFICATE,
@@ -197,10 +200,11 @@ pub(crate) fn gnutls() -> Result<(), Skip> {
     Ok(())
 }
 
-/// Four seconds of wrk with 200 connections.
-pub(crate) fn wrk() -> String {
+/// Four seconds of wrk with so many connections.
+pub(crate) fn wrk(connections: usize) -> String {
     let page = format!("https://{OURS}/");
-    let output = run("wrk", &["-t1", "-c200", "-d4s", "--latency", &page], b"");
+    let connected = format!("-c{connections}");
+    let output = run("wrk", &["-t1", &connected, "-d4s", "--latency", &page], b"");
     let text = text(&output);
     for trouble in ["Socket errors", "Non-2xx"] {
         assert!(!text.contains(trouble), "{text}");
@@ -210,7 +214,7 @@ pub(crate) fn wrk() -> String {
         line.unwrap_or_else(|| panic!("no {key} in {text}")).trim()
     };
     let (rate, p50, p99) = (value("Requests/sec:"), value("50%"), value("99%"));
-    format!("wrk: {rate} HTTPS requests/s over 200 connections, p50 {p50}, p99 {p99}")
+    format!("wrk: {rate} HTTPS requests/s over {connections} connections, p50 {p50}, p99 {p99}")
 }
 
 /// h2load: 200 connections at once, each with a handshake of its own and a hundred

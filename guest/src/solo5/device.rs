@@ -25,6 +25,13 @@ impl GuestDevice {
         }
     }
 
+    /// Frames that the host keeps when the device is dropped: none. (On Unikraft
+    /// there are some.)
+    #[must_use]
+    pub fn kept_frames(&self) -> usize {
+        0
+    }
+
     /// What happened on it since boot.
     #[must_use]
     pub fn stats(&self) -> Solo5Stats {

@@ -33,6 +33,13 @@ impl GuestDevice {
         "uknetdev"
     }
 
+    /// Frames that the host keeps when the device is dropped: those that are lent
+    /// for reception, for its driver cannot be stopped.
+    #[must_use]
+    pub fn kept_frames(&self) -> usize {
+        self.stats().rx_lent
+    }
+
     /// What happened on it since boot.
     #[must_use]
     pub fn stats(&self) -> UnikraftStats {

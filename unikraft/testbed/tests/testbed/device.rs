@@ -1,6 +1,8 @@
 //! The device by itself: sleep, completions, rings that are full, packets that
 //! do not suit it.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use pollwire_rings::unikraft::{OpenError, UnikraftDevice};
@@ -454,6 +456,60 @@ fn a_dropped_device_keeps_what_it_has_lent() {
     assert_eq!(lent, 64, "a quarter");
     drop(device);
     assert_eq!(pool.available(), 256 - lent);
+}
+
+/// A machine that ends takes with it what its host has not looked at yet.
+#[test]
+fn a_dropped_device_waits_until_all_is_transmitted() {
+    let pool = FramePool::on_heap::<256, 2048>();
+    let bed = Testbed::attach(&BedConfig::QEMU);
+    let mut device = bed.open(&pool).expect("opens");
+    let lent = device.stats().rx_lent;
+    let taken = Rc::new(Cell::new(0));
+    // The host wakes up after a while.
+    let host = {
+        let taken = Rc::clone(&taken);
+        move || {
+            let due = Instant::from_millis(30);
+            let mut frame = vec![0; 65_600];
+            while bed.clock() >= due
+                && let Some((len, ..)) = bed.extract(&mut frame)
+            {
+                taken.set(taken.get() + usize::from(len == 100));
+            }
+            (bed.clock() < due).then_some(due)
+        }
+    };
+    bed.on_halt(host);
+    let mut burst = TxBurst::new();
+    for _ in 0..3 {
+        let mut frame = pool.alloc().expect("free");
+        assert!(frame.set_len(100));
+        burst.push(frame.freeze(), TxMeta::default()).expect("room");
+    }
+    assert_eq!(device.tx_burst(&mut burst), 3);
+    // What nobody takes any more does not keep it from sleeping.
+    assert!(bed.inject(&[1; 100], Vnet::default()));
+    drop(device);
+    assert_eq!(taken.get(), 3);
+    assert_eq!(pool.in_use(), lent, "what was transmitted is home");
+}
+
+/// A host that has died is not waited for.
+#[test]
+fn a_dropped_device_does_not_wait_for_ever() {
+    let pool = FramePool::on_heap::<256, 2048>();
+    let bed = Testbed::attach(&BedConfig::QEMU);
+    let mut device = bed.open(&pool).expect("opens");
+    let mut burst = TxBurst::new();
+    let mut frame = pool.alloc().expect("free");
+    assert!(frame.set_len(100));
+    burst.push(frame.freeze(), TxMeta::default()).expect("room");
+    device.tx_burst(&mut burst);
+    let held = pool.in_use();
+    drop(device);
+    assert_eq!(pool.in_use(), held, "the host may still read it");
+    assert!(bed.clock() <= Instant::from_secs(1));
 }
 
 #[test]
