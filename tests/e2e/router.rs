@@ -74,8 +74,8 @@ fn radvd() -> Result<Running, Skip> {
         return Err(Skip("Linux has no IPv6".to_owned()));
     }
     let _as_may_be = fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1");
-    ip(&format!("address add {NEAR}/64 dev {TAP} nodad"))?;
-    ip(&format!("address add {FAR}/128 dev lo nodad"))?;
+    ip(&format!("address replace {NEAR}/64 dev {TAP} nodad"))?;
+    ip(&format!("address replace {FAR}/128 dev lo nodad"))?;
     let settings = temporary("radvd");
     fs::write(&settings, RADVD).expect("writable");
     let mut command = Command::new("radvd");

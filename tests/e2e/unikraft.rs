@@ -163,6 +163,21 @@ fn hello_ends_as_it_is_told() {
     });
 }
 
+/// Without a source of random bits no key and no sequence number would be safe.
+#[test]
+fn nothing_starts_without_entropy() {
+    on_unikraft("nothing_starts_without_entropy", &["hello"], |_| {
+        let netdev = "socket,id=service,udp=127.0.0.1:7072,localaddr=127.0.0.1:7071";
+        let mut command = qemu("hello", netdev, "52:54:00:77:00:01", "");
+        // A processor with neither RDRAND nor RDSEED.
+        command.args(["-cpu", "qemu64"]);
+        let (code, text) = Running::in_qemu(command).finish();
+        assert_eq!(code, Some(103), "{text}");
+        assert!(text.contains("without entropy"), "{text}");
+        Ok(())
+    });
+}
+
 #[test]
 fn wrong_arguments() {
     on_unikraft("wrong_arguments", &["services"], |host| {
