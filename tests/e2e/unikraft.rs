@@ -4,6 +4,8 @@
 //! Where `UK_ROOT` names Unikraft's sources, and there are images: see
 //! `docs/unikraft.md`. In emulation all takes long.
 
+use std::slice;
+
 use super::host::{Host, Running, qemu};
 use super::namespace::{Skip, isolated_with, need};
 use super::{EMULATED, checks, dns, echo_client, echo_server, fetch, http, router, services, tls};
@@ -59,7 +61,7 @@ fn services_over_ipv6_beside_a_router() {
     on_unikraft(
         "services_over_ipv6_beside_a_router",
         &["services"],
-        |host| router::services(host, &router::MUCH),
+        |host| router::services(slice::from_ref(host), &router::MUCH),
     );
 }
 
@@ -75,7 +77,9 @@ fn pages() {
 
 #[test]
 fn pages_over_ipv6_beside_a_router() {
-    on_unikraft("pages_over_ipv6_beside_a_router", &["fetch"], router::pages);
+    on_unikraft("pages_over_ipv6_beside_a_router", &["fetch"], |host| {
+        router::pages(slice::from_ref(host))
+    });
 }
 
 #[test]
