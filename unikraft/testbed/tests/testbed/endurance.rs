@@ -46,7 +46,7 @@ fn an_hour_of_traffic(number: u64) -> Hour {
         rx_descriptors: 256 >> (number % 4),
         tx_descriptors: 256 >> (number / 4 % 4),
         checksum: number % 3 != 1,
-        tso4: number % 3 == 0,
+        tso4: number.is_multiple_of(3),
         ..BedConfig::QEMU
     };
     let wiring = Wiring {
@@ -56,7 +56,7 @@ fn an_hour_of_traffic(number: u64) -> Hour {
             reorder: 0.01,
             ..Impairments::NONE
         },
-        same_host: number % 2 == 0,
+        same_host: number.is_multiple_of(2),
         ipv6: number % 5 == 4,
         seed: 3600 + number,
     };
