@@ -212,7 +212,9 @@ impl Tcb<'_> {
             let seq = self.hot.snd_nxt;
             // Shared or without headroom: a frame for the header, elsewhere.
             let Some(mut room) = frame.header_room::<N>() else {
-                break Stop::Done;
+                let (stop, more) = self.send_slices(env, sink, &run, Next { id, len, last });
+                sent += more;
+                break stop;
             };
             run.stamp(room.bytes(), seq, flags, sum);
             let whole = room.share();
@@ -230,5 +232,56 @@ impl Tcb<'_> {
             self.arm_rtx(env);
         }
         stop
+    }
+
+    /// Goes on with a run whose payload lies in frames that others hold as well, as
+    /// slices of a large one do: a frame for each header, elsewhere. The rest is
+    /// left to `send_new`.
+    #[inline(never)]
+    fn send_slices<const N: usize>(
+        &mut self,
+        env: &mut Env<'_>,
+        sink: &mut Sink<'_>,
+        run: &Run<N>,
+        first: Next,
+    ) -> (Stop, usize) {
+        let offloaded = sink.caps.tx_checksum;
+        let meta = header::meta(tcp_at(N), offloaded);
+        let (mut next, mut sent) = (Some(first), 0);
+        while let Some(Next { id, len, last }) = next.filter(|next| next.len == run.len) {
+            if !sink.tx.has_room(2) {
+                return (Stop::Full, sent);
+            }
+            let Some(node) = env.nodes.get_mut(id) else {
+                break;
+            };
+            let Some(frame) = node.frame.as_ref().filter(|frame| !frame.is_unique()) else {
+                break;
+            };
+            let Some(mut head) = env.pool.alloc() else {
+                return (Stop::NoFrame, sent);
+            };
+            let Some(out) = head.push_back(N).and_then(<[u8]>::first_chunk_mut) else {
+                break;
+            };
+            let sum = if offloaded {
+                None
+            } else {
+                Some(Sum::of(frame))
+            };
+            let flags = if last { ACK | PSH } else { ACK };
+            let seq = self.hot.snd_nxt;
+            run.stamp(out, seq, flags, sum);
+            drop(sink.tx.push_piece(head.freeze()));
+            drop(sink.tx.push_piece(frame.clone()));
+            sink.tx.seal(meta);
+            node.marks = SENT;
+            node.sent_at = env.now;
+            self.hot.unsent = node.next;
+            self.hot.snd_nxt = seq + len;
+            sent += 1;
+            next = self.next_plain(env);
+        }
+        (Stop::Done, sent)
     }
 }

@@ -1,5 +1,7 @@
 //! Data: segmentation, order, windows, acknowledgements, Nagle, silly windows.
 
+use alloc::vec::Vec;
+
 use super::script::{PEER_ISS, Script, seg};
 use crate::wire::tcp::ACK;
 use crate::{Counter, Error, TcpOptions, TcpState};
@@ -229,6 +231,49 @@ fn echo_of_a_frame_copies_nothing_and_stays_in_its_frame() {
     drop(tx);
     assert_eq!(s.stack.counters().get(Counter::CopiedBytes), 0);
     s.finish();
+}
+
+/// Segments go out of a large frame from where they lie, in runs and again.
+#[test]
+fn a_large_frame_is_cut_into_segments_where_it_lies() {
+    for options in [seg().mss(1000), seg().mss(1000).ts(7, 0)] {
+        let mut s = Script::accepted(TcpOptions::DEFAULT, options);
+        let flow = s.flow.unwrap();
+        let mss = usize::from(s.stack.tcp_mss(flow).unwrap());
+        let data: Vec<u8> = (0..mss * 7 + 300).map(|at| (at % 251) as u8).collect();
+        let mut frame = s.stack.alloc_large().unwrap();
+        frame.extend_from_slice(&data);
+        let from = frame.as_ptr_range();
+        s.stack.tcp_try_send(flow, frame.freeze()).unwrap();
+        let mut tx = pollwire_rings::TxBurst::new();
+        s.stack.output(s.now, &mut tx);
+        assert_eq!(tx.packets(), 7, "Nagle's algorithm holds the last");
+        for packet in tx.iter() {
+            let [head, payload] = packet.pieces else {
+                panic!("{} pieces", packet.pieces.len());
+            };
+            assert!(from.contains(&payload.as_ptr()), "where it lies");
+            s.sent_in_pieces(&[head, payload]);
+        }
+        drop(tx);
+        let sent = s.all_sent();
+        for (part, sent) in data.chunks(mss).zip(&sent) {
+            assert!(sent.data == part);
+        }
+        s.advance(2000);
+        let again = s.next();
+        assert_eq!((again.seq, &again.data), (sent[0].seq, &sent[0].data));
+        s.skip();
+        let ack = seg().seq(1).ack(1 + mss as u32 * 7).ts(8, 0);
+        s.inject(ack);
+        assert!(s.next().data == data[mss * 7..]);
+        assert_eq!(s.stack.counters().get(Counter::CopiedBytes), 0);
+        assert_eq!(s.stack.large_in_use(), 1);
+        s.inject(seg().seq(1).ack(1 + data.len() as u32).ts(9, 0));
+        assert_eq!(s.stack.large_in_use(), 0);
+        s.skip();
+        s.finish();
+    }
 }
 
 #[test]

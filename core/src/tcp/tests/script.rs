@@ -263,6 +263,11 @@ impl Script {
         }
     }
 
+    /// Notes a packet that was taken from the stack by hand.
+    pub(super) fn sent_in_pieces(&mut self, pieces: &[&[u8]]) {
+        self.note(&pieces.concat());
+    }
+
     fn note(&mut self, bytes: &[u8]) {
         if bytes[12..14] == [8, 6] {
             // Questions about the peer are answered; the rest is chatter.
