@@ -7,6 +7,7 @@ use core::time::Duration;
 use std::vec;
 use std::vec::Vec;
 
+use pollwire_offload::checksum::Sum;
 use pollwire_rings::{Caps, HEADROOM, Instant, RxBurst, RxChecksum, RxMeta, TxBurst};
 
 use crate::{
@@ -473,6 +474,79 @@ fn rfc_1122_3_3_4_3_the_longest_prefix_chooses_interface_and_source() {
     );
     world.hosts[0].udp_close(id);
     world.hosts[2].udp_close(peer);
+    world.finish();
+}
+
+/// A gateway's word counts on its link, and leads to neighbours there.
+#[test]
+fn rfc_1122_3_2_2_2_a_redirect_is_for_the_interface_that_it_comes_in_on() {
+    let (mut world, second) = two_links();
+    let host = &mut world.hosts[0];
+    let everywhere = "0.0.0.0/0".parse().unwrap();
+    let gateway = Some(Ipv4Addr::new(10, 2, 0, 2));
+    let add = |stack: &mut Stack| stack.add_ipv4_route(everywhere, gateway);
+    host.with_interface(second, add)
+        .expect("there")
+        .expect("room");
+    let far = at("192.0.2.9", 9);
+    let id = host.udp_bind(at("10.2.0.1", 7)).expect("free");
+    host.udp_connect(id, Some(far)).expect("fine");
+    host.udp_try_send(id, b"x", far).expect("sends");
+    world.settle();
+
+    let mut message = vec![5, 1, 0, 0, 10, 2, 0, 9];
+    message.extend([0x45, 0, 0, 29, 0, 0, 0x40, 0, 64, 17, 0, 0]);
+    message.extend([10, 2, 0, 1, 192, 0, 2, 9, 0, 7, 0, 9, 0, 9, 0, 0]);
+    let check = Sum::of(&message).finish();
+    message[2..4].copy_from_slice(&check.to_be_bytes());
+    let mut packet = vec![
+        0x45,
+        0,
+        0,
+        20 + message.len() as u8,
+        0,
+        0,
+        0,
+        0,
+        64,
+        1,
+        0,
+        0,
+    ];
+    packet.extend([10, 2, 0, 2, 10, 2, 0, 1]);
+    let check = Sum::of(&packet).finish();
+    packet[10..12].copy_from_slice(&check.to_be_bytes());
+    let to = |last: u8| {
+        [
+            &[2, 0, 0, 0, 0, last, 2, 0, 0, 0, 0, 4, 8, 0],
+            &packet[..],
+            &message,
+        ]
+        .concat()
+    };
+    let taken = |world: &World| world.hosts[0].counters().get(Counter::IcmpRedirects);
+
+    world.give((0, FIRST), &[to(1)], RxChecksum::Unknown);
+    assert_eq!(taken(&world), 0);
+    world.give((0, second), &[to(2)], RxChecksum::Unknown);
+    assert_eq!(taken(&world), 1);
+    world.pass(Duration::from_millis(1));
+    let asks = |frames: &[Vec<u8>]| {
+        let asks = |frame: &&Vec<u8>| frame[12..14] == [8, 6] && frame[38..42] == [10, 2, 0, 9];
+        frames.iter().filter(asks).count()
+    };
+    assert_eq!([asks(&world.seen[0]), asks(&world.seen[1])], [0, 1]);
+    // Nobody answers there; all goes on through the gateway, and it is forgotten.
+    for _ in 0..5 {
+        world.pass(Duration::from_secs(1));
+    }
+    let host = &mut world.hosts[0];
+    assert_eq!(host.counters().get(Counter::NeighborsFailed), 1);
+    let before = world.dropped(2, DropReason::Ipv4NotForUs);
+    world.hosts[0].udp_try_send(id, b"x", far).expect("sends");
+    world.settle();
+    assert_eq!(world.dropped(2, DropReason::Ipv4NotForUs), before + 1);
+    world.hosts[0].udp_close(id);
     world.finish();
 }
 

@@ -324,6 +324,9 @@ fn rfc4861_6_3_4_the_advertised_hop_limit_is_that_of_segments() {
     let sent = link.write(flow, b"data");
     assert_eq!(hops(&sent), [77]);
     assert_eq!(one_label(&sent), before, "the label stays");
+    // Answers to echo requests.
+    link.host.give(Packet::icmp(&[128, 0, 0, 0, 0, 1, 0, 2]));
+    assert_eq!(hops(&link.host.sent_icmp(129)), [77]);
     // Resets, and the records of handshakes.
     link.segment_to(99, 1, 1, ACK, &[]);
     assert_eq!(hops(&link.sent()), [77]);
