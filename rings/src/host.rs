@@ -2,6 +2,7 @@
 
 pub(crate) mod sys;
 
+use core::time::Duration;
 use std::io::{IoSlice, IoSliceMut};
 
 use arrayvec::ArrayVec;
@@ -38,6 +39,11 @@ pub struct DeviceStats {
     /// header.
     pub rx_runt: u64,
 }
+
+/// Longest sleep of a device that had no frame to receive into: packets that wait
+/// with the host would wake it at once, again and again, and nothing tells of frames
+/// that come free.
+pub(crate) const STARVED: Duration = Duration::from_millis(1);
 
 /// Shortest frame that has an Ethernet header.
 pub(crate) const ETHERNET: usize = 14;

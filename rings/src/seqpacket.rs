@@ -12,7 +12,7 @@ use std::path::Path;
 use std::thread;
 
 pub use crate::host::DeviceStats;
-use crate::host::{ETHERNET, Landing, gather, sys};
+use crate::host::{ETHERNET, Landing, STARVED, gather, sys};
 use crate::{Caps, FramePool, NetDevice, RX_BURST, RxBurst, TxBurst};
 
 /// One end of a `SOCK_SEQPACKET` connection.
@@ -22,6 +22,8 @@ pub struct SeqPacket {
     file: File,
     caps: Caps,
     full: bool,
+    /// There was no frame to receive into.
+    starved: bool,
     closed: bool,
     stats: DeviceStats,
 }
@@ -46,6 +48,7 @@ impl SeqPacket {
             file: fd.into(),
             caps: Caps::plain(mac, mtu),
             full: false,
+            starved: false,
             closed: false,
             stats: DeviceStats::default(),
         })
@@ -139,7 +142,8 @@ impl NetDevice for SeqPacket {
             if self.closed || !out.has_room(landing.wanted()) {
                 break;
             }
-            if !landing.fill(pool) {
+            self.starved = !landing.fill(pool);
+            if self.starved {
                 self.stats.rx_no_frame += 1;
                 break;
             }
@@ -180,6 +184,8 @@ impl NetDevice for SeqPacket {
     fn wait(&mut self, timeout: Option<Duration>) {
         if self.closed {
             thread::sleep(timeout.unwrap_or(Duration::ZERO));
+        } else if self.starved {
+            thread::sleep(timeout.unwrap_or(STARVED).min(STARVED));
         } else {
             // An interrupted wait is an early return, which `wait` may do.
             let _ = sys::wait(self.as_fd(), self.full, timeout);

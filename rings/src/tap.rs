@@ -19,7 +19,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread;
 
 pub use crate::host::DeviceStats;
-use crate::host::{ETHERNET, Landing, gather, sys};
+use crate::host::{ETHERNET, Landing, STARVED, gather, sys};
 use crate::{Caps, FramePool, NetDevice, RX_BURST, RxBurst, TxBurst};
 use vnet::VnetHeader;
 
@@ -76,6 +76,8 @@ pub struct Tap {
     longest: usize,
     /// The last packet found no room.
     full: bool,
+    /// There was no frame to receive into.
+    starved: bool,
     stats: DeviceStats,
 }
 
@@ -131,6 +133,7 @@ impl Tap {
             vnet,
             longest,
             full: false,
+            starved: false,
             stats: DeviceStats::default(),
         })
     }
@@ -211,7 +214,8 @@ impl NetDevice for Tap {
             if !out.has_room(landing.wanted()) {
                 break;
             }
-            if !landing.fill(pool) {
+            self.starved = !landing.fill(pool);
+            if self.starved {
                 self.stats.rx_no_frame += 1;
                 break;
             }
@@ -250,6 +254,9 @@ impl NetDevice for Tap {
     }
 
     fn wait(&mut self, timeout: Option<Duration>) {
+        if self.starved {
+            return thread::sleep(timeout.unwrap_or(STARVED).min(STARVED));
+        }
         let ready = sys::wait(self.as_fd(), self.full, timeout);
         if ready.is_ok_and(|ready| ready.hung_up) {
             // The interface is down or gone: poll returns at once, and the

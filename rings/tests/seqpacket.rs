@@ -114,6 +114,13 @@ fn an_empty_pool_leaves_packets_with_the_host() {
         (right.rx_burst(&pool, &mut rx), right.stats().rx_no_frame),
         (0, 1)
     );
+    // It does not spin until one comes free.
+    let before = Instant::now();
+    for _ in 0..20 {
+        right.wait(None);
+        right.rx_burst(&pool, &mut rx);
+    }
+    assert!(before.elapsed() >= Duration::from_millis(20));
     drop(held);
     assert_eq!(right.rx_burst(&pool, &mut rx), 1);
 }
