@@ -8,6 +8,7 @@
 #[path = "common/iproute.rs"]
 mod iproute;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fs;
 use std::io::{Read, Write};
@@ -29,6 +30,7 @@ use pollwire::rings::{NetDevice, local_mac};
 use pollwire::{
     Config, Dhcpv6Info, Error, InterfaceIds, Net, NetCell, NetEvent, Runtime, Stack, TcpFlow,
 };
+use socket2::{Domain, Protocol, Socket, Type};
 
 /// Set in the copy of this process that runs in the namespace.
 const INSIDE: &str = "POLLWIRE_IPV6_INSIDE";
@@ -387,6 +389,42 @@ interface tap0 {
 };
 ";
 
+/// Sees what crosses this namespace's links.
+struct Watch(Socket);
+
+impl Watch {
+    fn start() -> Self {
+        let all = Protocol::from(i32::from(3_u16.to_be()));
+        let socket = Socket::new(Domain::PACKET, Type::RAW, Some(all)).expect("root");
+        socket.set_nonblocking(true).expect("settable");
+        Self(socket)
+    }
+
+    /// So many connections of ours were seen, each with a flow label of its own
+    /// (RFC 6437), all with this hop limit (RFC 4861, 6.3.4).
+    fn expect_flows(mut self, flows: usize, hop_limit: u8) {
+        let mut labels = BTreeMap::<u16, BTreeSet<u32>>::new();
+        let mut frame = vec![0; 70_000];
+        while let Ok(len) = self.0.read(&mut frame) {
+            let ours = frame[6..12] == local_mac(MAC_SEED);
+            if len < 74 || !ours || frame[12..14] != [0x86, 0xdd] || frame[20] != 6 {
+                continue;
+            }
+            assert_eq!(frame[21], hop_limit);
+            let word = u32::from_be_bytes([frame[14], frame[15], frame[16], frame[17]]);
+            let port = u16::from_be_bytes([frame[56], frame[57]]);
+            labels.entry(port).or_default().insert(word & 0xf_ffff);
+        }
+        assert_eq!(labels.len(), flows, "{labels:x?}");
+        assert!(
+            labels.values().all(|labels| labels.len() == 1),
+            "{labels:x?}"
+        );
+        let all: BTreeSet<u32> = labels.into_values().flatten().collect();
+        assert!(all.len() == flows && !all.contains(&0), "{all:x?}");
+    }
+}
+
 #[test]
 fn a_router_advertises_and_leaves() {
     isolated("a_router_advertises_and_leaves", &["radvd"], || {
@@ -415,6 +453,11 @@ fn a_router_advertises_and_leaves() {
                 })
             });
             tcp_echo((own, 7), 1_000_000);
+            let watch = Watch::start();
+            for _ in 0..2 {
+                tcp_echo((own, 7), 10_000);
+            }
+            watch.expect_flows(2, 61);
             udp_echo((own, 7), 1352);
             let server: IpAddr = "2001:db8:5:6::53".parse().expect("an address");
             assert_eq!(*told.dns.lock().unwrap(), [server]);
