@@ -132,8 +132,8 @@ pub(crate) fn services(hosts: &[Host], amounts: &Amounts) -> Result<(), Skip> {
     Ok(())
 }
 
-/// Pages from beyond the router, for programs without IPv4, which know of nothing
-/// but what is advertised, the nameserver among it.
+/// Pages from beyond the router, for programs that know of nothing but what it
+/// advertises, the nameserver among it.
 pub(crate) fn pages(hosts: &[Host]) -> Result<(), Skip> {
     let certificate = Certificate::new()?;
     let _router = radvd()?;
@@ -144,8 +144,13 @@ pub(crate) fn pages(hosts: &[Host]) -> Result<(), Skip> {
     let pages = nginx_at(&certificate, &listen)?;
     let trust = format!("--cacert={}", certificate.base64());
     for host in hosts {
-        for url in ["https://far.example/page", "http://[2001:db8:77::1]/page"] {
-            let arguments = ["--ipv4=none", "--ipv6=slaac", "--log=error", &trust, url];
+        for (v4, family, url) in [
+            ("--ipv4=none", None, "https://far.example/page"),
+            // IPv4 is there at once; it is of no use.
+            ("--ipv4=10.0.0.2/24", Some("-6"), "http://far.example/page"),
+        ] {
+            let arguments = [v4, "--ipv6=slaac", "--log=error", &trust, url];
+            let arguments: Vec<&str> = arguments.into_iter().chain(family).collect();
             let end = host.run("fetch", &arguments).finish();
             assert!(end.1.contains("[2001:db8:77::1]:"), "{host}: {}", end.1);
             pages.came(host, url, end);

@@ -30,6 +30,13 @@ impl Stack {
         self.iface.awaits_address() || (asks && self.ipv4_addresses().next().is_none())
     }
 
+    /// Whether this host has no IPv6 address yet that is for more than its link, but
+    /// one is being probed for, or may come of a router's advertisement.
+    #[must_use]
+    pub fn awaits_ipv6(&self) -> bool {
+        self.iface.v6.awaits_address()
+    }
+
     /// Gives the address back to the DHCP server (RFC 2131, 4.4.6) and stops the
     /// client, as before a shutdown. Without effect when there is no lease.
     pub fn dhcp_release(&mut self) {

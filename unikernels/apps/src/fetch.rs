@@ -237,7 +237,7 @@ impl Flow<'_> {
 
 /// Fetches what `request` says. Certificates are judged by `clock`.
 pub async fn run(net: Net<'_>, request: Request, clock: WallClock) -> Finished {
-    crate::wait_for_address(net).await;
+    crate::wait_for_address(net, request.family == Some(Family::V6)).await;
     if request.url.domain().is_some() {
         request.resolving.wait_for_servers(net).await;
     }

@@ -35,14 +35,19 @@ const SOMEWHERE: Ipv6Addr = Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 1);
 
 /// Waits until this host has an address, as a client must under DHCP or SLAAC;
 /// not for ever, as the client's own errors tell more. One of IPv6 is enough
-/// unless one of IPv4 is on its way.
-pub(crate) async fn wait_for_address(net: Net<'_>) {
+/// unless one of IPv4 is on its way. Who speaks IPv6 only has no use for the other,
+/// and waits as long as one may come.
+pub(crate) async fn wait_for_address(net: Net<'_>, only_v6: bool) {
     let has_address = || {
         net.with_stack(|stack| {
             let has_v4 = stack.source_for(Ipv4Addr::BROADCAST.into()).is_some();
             let v6 = stack.source_for(SOMEWHERE.into());
             let has_v6 = matches!(v6, Some(IpAddr::V6(own)) if !own.is_unicast_link_local());
-            has_v4 || (has_v6 && !stack.awaits_ipv4())
+            if only_v6 {
+                has_v6 || !stack.awaits_ipv6()
+            } else {
+                has_v4 || (has_v6 && !stack.awaits_ipv4())
+            }
         })
     };
     let waiting = async {

@@ -168,7 +168,7 @@ pub fn arguments<'a>(
 
 /// Looks `question` up. Certificates are judged by `clock`.
 pub async fn run(net: Net<'_>, question: Question, clock: WallClock) -> Finished {
-    crate::wait_for_address(net).await;
+    crate::wait_for_address(net, false).await;
     question.resolving.wait_for_servers(net).await;
     let resolver = question.resolving.resolver(net, clock);
     let start = net.now();

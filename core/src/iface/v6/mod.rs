@@ -166,6 +166,17 @@ impl Ipv6 {
         self.own(address).is_some_and(Own::is_tentative)
     }
 
+    /// Whether there is no address yet that is for more than the link, but one is
+    /// being tried, or a router's advertisement may bring one.
+    pub(crate) fn awaits_address(&self) -> bool {
+        let beyond = |phase: fn(&Own) -> bool| {
+            let mut addresses = self.addresses.iter();
+            addresses.any(|own| own.origin != Origin::LinkLocal && phase(own))
+        };
+        let may_come = self.config.slaac || beyond(Own::is_tentative);
+        self.enabled && may_come && !beyond(Own::is_assigned)
+    }
+
     /// Whether new connections should not use `address` (RFC 4862, 5.5.4).
     #[cfg(test)]
     fn is_deprecated(&self, address: Ipv6Addr) -> bool {

@@ -46,6 +46,33 @@ fn rfc4862_5_5_3_d_an_address_is_made_and_tried_before_use() {
 }
 
 #[test]
+fn an_address_is_awaited_until_it_is_there() {
+    for slaac in [false, true] {
+        let mut config = config();
+        let v6 = config.ipv6.as_mut().unwrap();
+        v6.addresses.clear();
+        (v6.gateway, v6.slaac, v6.dad_transmits) = (None, slaac, 1);
+        let mut host = Host::at_boot(&config);
+        host.advance(5000);
+        host.sent();
+        assert_eq!(host.stack.awaits_ipv6(), slaac, "a router may come");
+        advertise(&mut host, 3600, 1800);
+        assert_eq!(host.stack.awaits_ipv6(), slaac, "it is tried");
+        host.advance(2000);
+        assert!(!host.stack.awaits_ipv6());
+        host.sent();
+        host.events();
+        host.finish();
+    }
+    let mut host = Host::at_boot(&config());
+    host.advance(5000);
+    assert!(!host.stack.awaits_ipv6(), "an address was given");
+    host.sent();
+    host.events();
+    host.finish();
+}
+
+#[test]
 fn rfc7217_5_identifiers_are_stable_by_default() {
     let made_with = |secret: Option<[u8; 16]>, seed| {
         let mut config = config();
