@@ -23,6 +23,8 @@ use pollwire_rings::{
 const OURS: [u8; 4] = [10, 77, 0, 2];
 const THEIRS: [u8; 4] = [10, 77, 0, 1];
 const MSS: usize = 1460;
+/// Nothing here takes longer, on however slow a machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A TAP with the kernel at 10.77.0.1/24 and us, known to it, at 10.77.0.2.
 struct Bench {
@@ -84,7 +86,7 @@ impl Bench {
             burst.push_piece(frame.freeze()).expect("room");
         }
         burst.seal(meta);
-        let end = Instant::now() + Duration::from_secs(5);
+        let end = Instant::now() + PATIENCE;
         while self.tap.tx_burst(&mut burst) == 0 {
             assert!(Instant::now() < end, "the TAP stays full");
             self.tap.wait(Some(Duration::from_millis(10)));
@@ -93,9 +95,9 @@ impl Bench {
 
     /// The next packet that `wanted` wants, its pieces joined.
     fn receive(&mut self, wanted: impl Fn(&[u8]) -> bool) -> Received {
-        let end = Instant::now() + Duration::from_secs(5);
+        let end = Instant::now() + PATIENCE;
         loop {
-            assert!(Instant::now() < end, "nothing came within 5 s");
+            assert!(Instant::now() < end, "nothing came");
             while let Some(packet) = self.inbox.pop_front() {
                 if wanted(&packet.0) {
                     return packet;
@@ -194,7 +196,7 @@ fn is_tcp(packet: &[u8]) -> bool {
 
 fn udp_both_ways(bench: &mut Bench) {
     let socket = UdpSocket::bind("10.77.0.1:5000").expect("bind");
-    let timeout = Some(Duration::from_secs(5));
+    let timeout = Some(PATIENCE);
     socket.set_read_timeout(timeout).expect("timeout");
     socket
         .send_to(b"from the kernel", "10.77.0.2:6000")
@@ -366,7 +368,7 @@ fn refused_packets_are_counted_and_dropped() {
         assert_eq!(bench.tap.stats().tx_errors, 2);
         let before = Instant::now();
         bench.tap.wait(Some(Duration::from_millis(5)));
-        assert!(before.elapsed() < Duration::from_secs(1));
+        assert!(before.elapsed() < PATIENCE);
         ip("link set pw0 up").expect("up");
         let mut packet = bench.headers(6, 20);
         packet.extend_from_slice(&[0; 20]);

@@ -27,11 +27,11 @@ pub(crate) const EMULATED: &str = "POLLWIRE_E2E_EMULATED";
 /// Set when the programs run in an emulated machine.
 static SLOW: AtomicBool = AtomicBool::new(false);
 
-/// Nothing on a TAP takes longer, loss aside, of which there is none; in an
-/// emulated machine all takes far longer.
+/// Nothing on a TAP takes longer, on however slow a machine; in an emulated one
+/// all takes far longer.
 pub(crate) fn patience() -> Duration {
     let slow = emulated() || SLOW.load(Ordering::Relaxed);
-    Duration::from_secs(if slow { 120 } else { 10 })
+    Duration::from_secs(if slow { 240 } else { 60 })
 }
 
 pub(crate) fn emulated() -> bool {

@@ -118,7 +118,16 @@ pub(crate) fn curl() {
 /// Two seconds of wrk with 50 connections: requests per second, and latency.
 pub(crate) fn wrk() -> String {
     let page = format!("http://{OURS}/");
-    let text = output("wrk", &["-t1", "-c50", "-d2s", "--latency", &page]);
+    let arguments = [
+        "-t1",
+        "-c50",
+        "-d2s",
+        "--timeout",
+        "60s",
+        "--latency",
+        &page,
+    ];
+    let text = output("wrk", &arguments);
     for trouble in ["Socket errors", "Non-2xx"] {
         assert!(!text.contains(trouble), "{text}");
     }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::checks::Sizes;
 use super::emulator::Emulator;
 use super::host::{self, EMULATED, Host, image, tender};
-use super::namespace::{INSIDE, Skip, find, isolated, need};
+use super::namespace::{INSIDE, Skip, alone, find, isolated, need};
 use super::progress::step;
 use super::{Amounts, dns, fetch, http, services};
 
@@ -86,6 +86,7 @@ fn under_hvt(name: &str, body: impl FnOnce()) {
         });
         return;
     }
+    let _alone = alone();
     match Emulator::find("e2e-hvt") {
         Ok(machine) => emulate(machine, name),
         Err(missing) => println!("skipped: {missing}"),

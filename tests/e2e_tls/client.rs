@@ -4,6 +4,7 @@ use std::fs;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use pollwire_tls::{
     ServerName, TlsError, TlsFlow, Version, Versions, WallClock,
 };
 
-use super::host::{self, THEIRS, temporary};
+use super::host::{self, THEIRS, patience, temporary};
 use super::pki::{Authority, Identity, Wanted};
 
 const PORT: u16 = 4433;
@@ -40,7 +41,7 @@ impl Server {
         let server = Self { child, files };
         let start = Instant::now();
         while TcpStream::connect((THEIRS, PORT)).is_err() {
-            assert!(start.elapsed() < Duration::from_secs(10), "{program} is up");
+            assert!(start.elapsed() < patience(), "{program} is up");
             thread::sleep(Duration::from_millis(5));
         }
         server
@@ -96,11 +97,16 @@ pub(crate) fn fetch(
     config: &ClientConfig,
     page: &str,
 ) -> Result<(ConnectionInfo, String), TlsError> {
-    ask(config, &format!("GET {page} HTTP/1.0\r\n\r\n"))
+    ask(config, &format!("GET {page} HTTP/1.0\r\n\r\n"), || {})
 }
 
-/// Our side: over the TAP, in this process.
-fn ask(config: &ClientConfig, request: &str) -> Result<(ConnectionInfo, String), TlsError> {
+/// Our side: over the TAP, in this process; calls `asked` when the request is
+/// sent.
+fn ask(
+    config: &ClientConfig,
+    request: &str,
+    asked: impl FnOnce(),
+) -> Result<(ConnectionInfo, String), TlsError> {
     let device = Tap::open(host::TAP, local_mac(7), Offloads::ALL).expect("a TAP");
     let address = "10.0.0.2/24".parse().expect("an address");
     let seed = pollwire::host::entropy().expect("entropy");
@@ -114,6 +120,7 @@ fn ask(config: &ClientConfig, request: &str) -> Result<(ConnectionInfo, String),
             let flow = TlsFlow::connect(tcp, config, name).await?;
             let info = flow.info().clone();
             flow.write_all(request.as_bytes()).await?;
+            asked();
             let mut answer = Vec::new();
             while let Some(data) = flow.recv().await? {
                 answer.extend_from_slice(&data);
@@ -121,9 +128,7 @@ fn ask(config: &ClientConfig, request: &str) -> Result<(ConnectionInfo, String),
             flow.close().await?;
             Ok((info, String::from_utf8_lossy(&answer).into_owned()))
         };
-        net.timeout(Duration::from_secs(10), exchange)
-            .await
-            .expect("an end")
+        net.timeout(patience(), exchange).await.expect("an end")
     })
 }
 
@@ -237,7 +242,12 @@ fn truncated(authority: &Authority, identity: &Identity) {
     let mut server = Server::openssl(identity, &[]);
     let config = trusting(authority).build().expect("fine");
     let killed = thread::scope(|scope| {
-        let client = scope.spawn(|| ask(&config, "GET /").map(drop));
+        let (asked, wait) = mpsc::channel();
+        let config = &config;
+        let tell = move || asked.send(()).expect("somebody waits");
+        let client = scope.spawn(move || ask(config, "GET /", tell).map(drop));
+        wait.recv().expect("a request");
+        // What the server has not read would make a reset of its end.
         thread::sleep(Duration::from_secs(1));
         server.child.kill().expect("running");
         client.join().expect("no panic")

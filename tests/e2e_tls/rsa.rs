@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use pollwire::host::MonotonicClock;
 use pollwire::rings::tap::{Offloads, Tap};
@@ -12,7 +11,7 @@ use pollwire::{Config, NetCell, Runtime, Stack, TcpListener};
 use pollwire_tls::{ClientConfig, Roots, ServerConfig, TlsFlow};
 
 use super::client::{BOTH, NAME, Server, clock, fetch, path};
-use super::host::{self, temporary};
+use super::host::{self, patience, temporary};
 
 /// A self-signed certificate for [`NAME`], and its key.
 fn certificate() -> (PathBuf, PathBuf) {
@@ -78,7 +77,7 @@ pub(crate) fn shown() {
         let cell = NetCell::new(Stack::on_heap::<1024, 16, 2048>(&stack, device.caps()));
         let mut runtime = Runtime::new(&cell, device, MonotonicClock::new());
         let client = Command::new("timeout")
-            .args(["10", "openssl", "s_client", "-connect", "10.0.0.2:4433"])
+            .args(["60", "openssl", "s_client", "-connect", "10.0.0.2:4433"])
             .args(["-brief", "-verify_return_error", version])
             .args(["-servername", NAME, "-verify_hostname", NAME])
             .args(["-CAfile", path(&chain)])
@@ -95,7 +94,7 @@ pub(crate) fn shown() {
                 while flow.recv().await?.is_some() {}
                 flow.close().await
             };
-            let served = net.timeout(Duration::from_secs(10), serving).await;
+            let served = net.timeout(patience(), serving).await;
             served.expect("an end").expect("a handshake");
         });
         let output = client.wait_with_output().expect("a child");

@@ -28,7 +28,7 @@ use pollwire::{
 };
 
 /// Nothing here takes longer, on however slow a machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// The host behind three routers.
 const FAR: [&str; 2] = ["10.9.3.2", "fd00:9:3::2"];
 
@@ -38,7 +38,7 @@ fn over_tap(config: &Config, main: impl AsyncFnOnce(Net<'_>)) {
     let cell = NetCell::new(Stack::on_heap::<4096, 64, 2048>(config, device.caps()));
     Runtime::new(&cell, device, MonotonicClock::new()).block_on(async |net| {
         // Duplicate address detection.
-        for _ in 0..1000 {
+        for _ in 0..6000 {
             let ours = net.with_stack(|stack| stack.source_for(address("fd00:9::1")));
             if ours == Some(address("fd00:9::2")) {
                 break;
@@ -46,7 +46,7 @@ fn over_tap(config: &Config, main: impl AsyncFnOnce(Net<'_>)) {
             net.sleep(Duration::from_millis(10)).await;
         }
         main(net).await;
-        for _ in 0..1000 {
+        for _ in 0..6000 {
             if net.with_stack(|stack| stack.pool().in_use()) == 0 {
                 return;
             }
@@ -156,7 +156,7 @@ fn socket<'n>(net: Net<'n>, to: IpAddr) -> UdpSocket<'n> {
 async fn udp_echo(net: Net<'_>, socket: &UdpSocket<'_>, to: IpAddr, len: usize) -> u32 {
     let data: Vec<u8> = (0..len).map(|at| (at * 7) as u8).collect();
     let mut back = vec![0; 66_000];
-    for tries in 1..=20 {
+    for tries in 1..=120 {
         // Errors tell of earlier ones.
         let _told = socket.send_to(&data, (to, 7).into()).await;
         let patience = Duration::from_millis(500);

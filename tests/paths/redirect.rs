@@ -179,7 +179,7 @@ fn neighbours_that_are_no_routers_change_nothing() {
                 // And one that may have come through a router.
                 say(&nodes[1], own, 64, redirect(neighbour, far));
                 say(&nodes[1], own, 64, advertisement(1800, 1));
-                for _ in 0..200 {
+                for _ in 0..6000 {
                     if dropped(DropReason::NdpBadHopLimit) == 2 {
                         break;
                     }

@@ -18,7 +18,7 @@ use super::hosts;
 use super::namespace::Skip;
 
 /// How long hosts may take to connect.
-const SETUP: Duration = Duration::from_secs(20);
+const SETUP: Duration = Duration::from_secs(60);
 /// How often a host looks whether the run is over.
 const TICK: Duration = Duration::from_millis(50);
 /// Bytes written at a time.
