@@ -94,9 +94,19 @@ pub(crate) fn echo(flow: TcpStream, length: usize) {
 pub(crate) fn discard(length: usize) {
     let (pattern, start, flow) = (Pattern::new(), Instant::now(), connect(9));
     pattern.send(&flow, length);
-    // All that was sent has been taken when the end comes back.
     pattern.compare(&flow, 0);
+    all_taken(flow);
     println!("discard: {}", rate(length, start));
+}
+
+/// Closes a connection, and waits until all that was sent has been taken: the
+/// other end may have closed long before.
+fn all_taken(flow: TcpStream) {
+    let (start, wait) = (Instant::now(), Some(patience()));
+    SockRef::from(&flow).set_linger(wait).expect("settable");
+    // Linux comes back when the last byte is acknowledged.
+    drop(flow);
+    assert!(start.elapsed() < patience(), "not all was taken");
 }
 
 /// Echo and discard of `length` bytes in full segments copy none. (Short ones
@@ -157,6 +167,7 @@ fn send_full_segments(mut flow: TcpStream, length: usize, echoed: bool) {
     }
     flow.shutdown(Shutdown::Write).expect("open");
     pattern.compare(&flow, 0);
+    all_taken(flow);
 }
 
 /// RFC 867; the time is Linux's, too.

@@ -22,7 +22,7 @@ use super::{Amounts, dns, fetch, http, services};
 const TOOLS: [&str; 5] = ["curl", "nginx", "openssl", "unbound", "wrk"];
 const IMAGES: [&str; 3] = ["services", "resolve", "fetch"];
 /// A check that goes on says so more often.
-const SILENCE: Duration = Duration::from_secs(400);
+const SILENCE: Duration = Duration::from_secs(300);
 
 const SOME: Amounts = Amounts {
     sizes: Sizes {
