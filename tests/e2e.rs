@@ -54,7 +54,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use checks::Sizes;
 use host::{Host, Running, THEIRS};
 use namespace::{Skip, isolated};
 use pollwire::host::MonotonicClock;
@@ -65,24 +64,18 @@ use progress::step;
 
 /// How much of some things `services` is to do.
 struct Amounts {
-    /// Pings and UDP datagrams.
-    sizes: Sizes,
+    /// Pings and UDP datagrams that go in fragments.
+    fragmented: usize,
     /// Bytes to echo, to discard, and to generate five times less.
     stream: usize,
     /// Bytes of which none may be copied, nor sent twice.
     uncopied: usize,
-    /// Connections at once.
-    connections: u32,
 }
 
 const MUCH: Amounts = Amounts {
-    sizes: Sizes {
-        every: 1,
-        fragmented: 660,
-    },
+    fragmented: 660,
     stream: 100_000_000,
     uncopied: 20_000_000,
-    connections: 1000,
 };
 
 /// For an emulated machine, which a busy one leaves waiting more often.
@@ -100,9 +93,13 @@ fn services(host: &Host, amounts: &Amounts) -> Result<(), Skip> {
         Host::Unikraft => http::counter("frames-in-use"),
         _ => 0,
     };
-    let (sizes, stream, uncopied) = (amounts.sizes, amounts.stream, amounts.uncopied);
-    step("pings", 0, || checks::ping_of(sizes));
-    step("UDP echo", 0, || checks::udp_echo_of(sizes));
+    let (fragmented, stream, uncopied) = (amounts.fragmented, amounts.stream, amounts.uncopied);
+    step("ping of every size", 0, || {
+        checks::ping_of_every_size(fragmented);
+    });
+    step("UDP echo of every size", 0, || {
+        checks::udp_echo_of_every_size(fragmented);
+    });
     step("refused ports", 0, checks::refused_ports);
     step("daytime", 0, || checks::daytime(host.clock_behind()));
     step("chargen", stream / 5, || checks::chargen(stream / 5));
@@ -114,9 +111,7 @@ fn services(host: &Host, amounts: &Amounts) -> Result<(), Skip> {
     step("full segments without a copy", 3 * uncopied, || {
         checks::full_segments_are_not_copied(host::OURS.into(), uncopied);
     });
-    step("connections at once", 0, || {
-        checks::connections_at_once(amounts.connections);
-    });
+    step("1000 connections", 0, || checks::connections_at_once(1000));
     step("nothing held", 0, || checks::nothing_held_for_ever(lent));
     drop(server);
     Ok(())

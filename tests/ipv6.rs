@@ -63,7 +63,7 @@ fn isolated(name: &str, tools: &[&str], body: impl FnOnce()) {
         return;
     };
     let output = Command::new("timeout")
-        .args(["--signal=KILL", "120", "unshare"])
+        .args(["--signal=KILL", "600", "unshare"])
         .args(flags)
         .arg(env::current_exe().expect("known"))
         .args(["--exact", name, "--nocapture", "--test-threads=1"])
@@ -195,7 +195,7 @@ fn serve(config: &Config, offloads: Offloads, told: &Told) {
             net.sleep(Duration::from_millis(5)).await;
         }
         net.with_stack(|stack| print!("{}", stack.counters()));
-        for _ in 0..1000 {
+        for _ in 0..6000 {
             if net.with_stack(|stack| stack.pool().in_use()) == 0 {
                 return;
             }
@@ -220,7 +220,7 @@ fn eui64(prefix: [u16; 4]) -> Ipv6Addr {
 
 fn ping(to: &str, size: usize) {
     let output = Command::new("ping")
-        .args(["-6", "-c", "2", "-i", "0.05", "-W", "2", "-s"])
+        .args(["-6", "-c", "2", "-i", "0.05", "-W", "60", "-s"])
         .arg(size.to_string())
         .arg(to)
         .output()

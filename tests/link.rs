@@ -15,7 +15,7 @@ mod namespace;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket as StdUdpSocket};
 use std::time::{Duration, Instant};
 
-use beside::{PATIENCE, meanwhile, pattern, ping};
+use beside::{PATIENCE, meanwhile, pattern, ping, silent};
 use host::{Dnsmasq, Hasty, THEIRS, Udhcpd};
 use iproute::ip;
 use namespace::{Skip, isolated, need};
@@ -29,6 +29,8 @@ use pollwire::{
 /// How much faster time goes by for the stack than for Linux, where it waits
 /// for leases.
 const HASTE: u32 = 30;
+/// A minute by Linux's time, as seconds of the stack's.
+const A_MINUTE: u64 = 60 * HASTE as u64;
 const OURS: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
 /// The longest payload of a UDP datagram, and of an ICMP echo.
 const LONGEST: usize = 65_507;
@@ -58,9 +60,10 @@ fn dhcp() -> Config {
     Config::without_addresses([7; 32]).with_dhcp(DhcpConfig::new())
 }
 
-/// Waits for `wanted`, for so long by the stack's time.
+/// Waits for `wanted`, for so long by the stack's time, and a minute by Linux's for
+/// a slow machine.
 async fn event(net: Net<'_>, seconds: u64, wanted: impl Fn(&NetEvent) -> bool) -> NetEvent {
-    let found = net.timeout(Duration::from_secs(seconds), async {
+    let found = net.timeout(Duration::from_secs(seconds + A_MINUTE), async {
         loop {
             let event = net.next_event().await;
             if wanted(&event) {
@@ -96,9 +99,10 @@ fn lease(net: Net<'_>) -> DhcpLease {
         .expect("a lease")
 }
 
-/// Waits until `fine`, for so long by the stack's time.
+/// Waits until `fine`, for so long by the stack's time, and a minute by Linux's for
+/// a slow machine.
 async fn until(net: Net<'_>, seconds: u64, what: &str, mut fine: impl FnMut() -> bool) {
-    for _ in 0..seconds * 10 {
+    for _ in 0..(seconds + A_MINUTE) * 10 {
         if fine() {
             return;
         }
@@ -191,11 +195,12 @@ fn dhcp_leases_an_address_and_renews_it() {
             })
             .await;
             assert_eq!(lease(net).address, first.address);
-            let renewals = server.text().matches("DHCPREQUEST").count();
-            assert_eq!(renewals, 2, "{}", server.text());
+            // More where dnsmasq had no time to answer at once.
+            let requests = server.text().matches("DHCPREQUEST").count();
+            assert!(requests >= 2, "{}", server.text());
             net.with_stack(|stack| stack.dhcp_release());
             until(net, 30, "release", || server.text().contains("DHCPRELEASE")).await;
-            assert!(!meanwhile(net, move || ping(address, 1)).await, "released");
+            assert!(meanwhile(net, move || silent(address)).await, "released");
         });
         Ok(())
     });

@@ -9,7 +9,7 @@ use pollwire::Net;
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Nothing on a TAP takes longer, even where the machine is busy.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs `work` in a thread, while the stack goes on.
 pub(crate) async fn meanwhile<T: Send + 'static>(
@@ -33,11 +33,20 @@ pub(crate) fn pattern(len: usize) -> Vec<u8> {
 /// Has Linux ping `target` with `size` bytes of payload; whether all of it came
 /// back.
 pub(crate) fn ping(target: Ipv4Addr, size: usize) -> bool {
+    ping_for(PATIENCE, target, size)
+}
+
+/// Whether nobody answers to a ping of `target` for a second.
+pub(crate) fn silent(target: Ipv4Addr) -> bool {
+    !ping_for(Duration::from_secs(1), target, 1)
+}
+
+fn ping_for(patience: Duration, target: Ipv4Addr, size: usize) -> bool {
     let icmp = Some(Protocol::ICMPV4);
     let mut socket = Socket::new(Domain::IPV4, Type::RAW, icmp).expect("root here");
     let to = SocketAddr::from((target, 0));
     socket.connect(&to.into()).expect("connected");
-    socket.set_read_timeout(Some(PATIENCE)).expect("settable");
+    socket.set_read_timeout(Some(patience)).expect("settable");
     let mut request = vec![8, 0, 0, 0, 0x70, 0x77, 0, 1];
     request.extend(pattern(size));
     let check = pollwire::offload::Sum::of(&request).finish();
@@ -45,7 +54,7 @@ pub(crate) fn ping(target: Ipv4Addr, size: usize) -> bool {
     let start = Instant::now();
     socket.send(&request).expect("sent");
     let mut packet = vec![0; 66_000];
-    while start.elapsed() < PATIENCE {
+    while start.elapsed() < patience {
         match socket.read(&mut packet) {
             Ok(count) => {
                 let reply = &packet[20..count];

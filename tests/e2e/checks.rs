@@ -213,35 +213,19 @@ pub(crate) fn chargen(length: usize) {
     }
 }
 
-/// Which sizes of pings and datagrams are tried.
-#[derive(Clone, Copy)]
-pub(crate) struct Sizes {
-    /// Of those that go in one packet: every one, or every so many, and those near
-    /// the ends.
-    pub(crate) every: usize,
-    /// How many that go in fragments.
-    pub(crate) fragmented: usize,
+/// Every size that goes in one packet, and `fragmented` of those that go in
+/// fragments.
+fn sizes(fragmented: usize) -> impl Iterator<Item = usize> {
+    let step = (LONGEST - DATAGRAM) / fragmented.max(1);
+    let longer = (1..=fragmented).map(move |number| LONGEST - (fragmented - number) * step);
+    (0..=DATAGRAM).chain(longer)
 }
 
-impl Sizes {
-    fn iter(self) -> impl Iterator<Item = usize> {
-        const NEAR: usize = 10;
-        let Self { every, fragmented } = self;
-        let step = (LONGEST - DATAGRAM) / fragmented.max(1);
-        let longer = (1..=fragmented).map(move |number| LONGEST - (fragmented - number) * step);
-        (0..=DATAGRAM)
-            .filter(move |size| {
-                *size < NEAR || *size + NEAR > DATAGRAM || size.is_multiple_of(every)
-            })
-            .chain(longer)
-    }
-}
-
-pub(crate) fn udp_echo_of(sizes: Sizes) {
+pub(crate) fn udp_echo_of_every_size(fragmented: usize) {
     let pattern = Pattern::new();
     let socket = udp(7);
     let mut answer = [0; LONGEST + 1];
-    for size in sizes.iter() {
+    for size in sizes(fragmented) {
         socket.send(pattern.at(size, size)).expect("sent");
         let count = socket
             .recv(&mut answer)
@@ -273,8 +257,9 @@ pub(crate) fn refused_ports() {
     );
 }
 
-/// Echo requests.
-pub(crate) fn ping_of(sizes: Sizes) {
+/// Echo requests of every size that fits in a packet, and `fragmented` longer
+/// ones.
+pub(crate) fn ping_of_every_size(fragmented: usize) {
     const ECHO_REQUEST: u8 = 8;
     let kind = (Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4));
     let socket = Socket::new(kind.0, kind.1, kind.2).expect("root here");
@@ -284,7 +269,7 @@ pub(crate) fn ping_of(sizes: Sizes) {
     socket.set_read_timeout(Some(patience())).expect("settable");
     let pattern = Pattern::new();
     let mut times = Vec::new();
-    for size in sizes.iter() {
+    for size in sizes(fragmented) {
         let number = u16::try_from(size).expect("small").to_be_bytes();
         let head = [ECHO_REQUEST, 0, 0, 0, 0x70, 0x77, number[0], number[1]];
         let mut request = [&head[..], pattern.at(size, size)].concat();

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::certificate::Certificate;
-use super::host::{Host, Running, THEIRS, patience, temporary};
+use super::host::{self, Host, Running, THEIRS, patience, temporary};
 use super::namespace::{Skip, isolated, need};
 
 /// How unbound works here.
@@ -162,7 +162,10 @@ const CASES: [Case; 8] = [
 /// Every kind of question, over UDP and TCP, and an answer that is too long.
 pub(crate) fn questions(host: &Host) {
     for servers in ["udp:10.0.0.1", "tcp:10.0.0.1"] {
-        for (name, record_type, code, parts) in CASES {
+        // One tells that TCP works; to start a program takes long there.
+        let few = host::emulated() && servers.starts_with("tcp");
+        let cases = if few { &CASES[..1] } else { &CASES };
+        for &(name, record_type, code, parts) in cases {
             let arguments = [&*format!("--host={name}"), &format!("--type={record_type}")];
             let (found, text) = resolve(host, servers, &arguments);
             assert_eq!(found, Some(code), "{host} {servers} {name}: {text}");

@@ -407,8 +407,8 @@ pub(crate) fn build() {
             "xtask image fetch --abi spt",
             "xtask image fetch --abi hvt",
             // As the libraries were built for the tests already.
-            "build --quiet --profile test --all-features --example services --example resolve \
-             --example fetch",
+            "build --quiet --profile test --workspace --all-features \
+             --example services --example resolve --example fetch",
         ] {
             println!("cargo {arguments} ...");
             let start = Instant::now();

@@ -3,20 +3,18 @@
 //! Where KVM runs them, they are tried in a network namespace like the others.
 //! Elsewhere this test's own program goes into a machine that QEMU emulates, with
 //! the tender, the images and the tools, and does there what it does elsewhere,
-//! against the Linux of that machine: as much of everything, or less of what
-//! takes minutes.
+//! against the Linux of that machine.
 
 use std::env;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::checks::Sizes;
 use super::emulator::Emulator;
 use super::host::{self, EMULATED, Host, image, tender};
 use super::namespace::{INSIDE, Skip, alone, find, isolated, need};
 use super::progress::step;
-use super::{Amounts, dns, fetch, http, services};
+use super::{dns, fetch, http, services};
 
 /// What the checks start.
 const TOOLS: [&str; 5] = ["curl", "nginx", "openssl", "unbound", "wrk"];
@@ -24,38 +22,18 @@ const IMAGES: [&str; 3] = ["services", "resolve", "fetch"];
 /// A check that goes on says so more often.
 const SILENCE: Duration = Duration::from_secs(300);
 
-const SOME: Amounts = Amounts {
-    sizes: Sizes {
-        every: 20,
-        fragmented: 5,
-    },
-    stream: 10_000_000,
-    connections: 200,
-    ..super::EMULATED
-};
-
 #[test]
 fn programs_under_hvt() {
-    under_hvt("hvt::programs_under_hvt", || programs(&SOME));
-}
-
-#[test]
-#[ignore = "100 MB and more through an emulated machine take long"]
-fn programs_under_hvt_in_full() {
-    under_hvt("hvt::programs_under_hvt_in_full", || {
-        programs(&super::EMULATED)
+    under_hvt("hvt::programs_under_hvt", || {
+        let host = Host::hvt();
+        part("services", || services(&host, &super::EMULATED));
+        part("curl", || with_services(&host, "curl", http::curl));
+        part("wrk", || {
+            with_services(&host, "wrk", || println!("{}", http::wrk()))
+        });
+        part("resolve", || step("names", 0, || dns::names(&host)));
+        part("fetch", || step("pages", 9_000_000, || fetch::pages(&host)));
     });
-}
-
-fn programs(amounts: &Amounts) {
-    let host = Host::hvt();
-    part("services", || services(&host, amounts));
-    part("curl", || with_services(&host, "curl", http::curl));
-    part("wrk", || {
-        with_services(&host, "wrk", || println!("{}", http::wrk()))
-    });
-    part("resolve", || step("names", 0, || dns::names(&host)));
-    part("fetch", || step("pages", 9_000_000, || fetch::pages(&host)));
 }
 
 fn part(name: &str, run: impl FnOnce() -> Result<(), Skip>) {

@@ -12,11 +12,11 @@ mod iproute;
 #[path = "../e2e/namespace.rs"]
 mod namespace;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use access::AccessPort;
-use beside::{meanwhile, ping};
+use beside::{PATIENCE, meanwhile, ping, silent};
 use host::{neighbour, tcp_echo, udp_echo};
 use iproute::ip;
 use namespace::{Skip, isolated};
@@ -34,13 +34,21 @@ async fn beside_services(net: Net<'_>, main: impl AsyncFnOnce(Net<'_>)) {
     let services = net.spawn(services);
     main(net).await;
     services.abort();
-    for _ in 0..1000 {
-        if net.with_stack(|stack| stack.pool().in_use()) == 0 {
-            return;
+    until(net, "frames are left behind", |stack| {
+        stack.pool().in_use() == 0
+    })
+    .await;
+}
+
+/// Waits until `fine`; `otherwise` says what it is when that never comes.
+async fn until(net: Net<'_>, otherwise: &str, fine: impl Fn(&mut Stack) -> bool) {
+    let waiting = async {
+        while !net.with_stack(|stack| fine(stack)) {
+            net.sleep(Duration::from_millis(10)).await;
         }
-        net.sleep(Duration::from_millis(10)).await;
-    }
-    panic!("frames are left behind");
+    };
+    let waited = net.timeout(PATIENCE, waiting).await;
+    assert!(waited.is_ok(), "{otherwise}");
 }
 
 fn at(address: &str, port: u16) -> SocketAddr {
@@ -166,7 +174,7 @@ fn two_interfaces_with_linux() {
                 // told to use the wrong device.
                 meanwhile(net, || {
                     ip("route add 10.9.0.2/32 dev tap1").expect("done");
-                    assert!(!ping(Ipv4Addr::new(10, 9, 0, 2), 100));
+                    assert!(silent(Ipv4Addr::new(10, 9, 0, 2)));
                 })
                 .await;
             })
@@ -199,8 +207,14 @@ fn over_frames<D: NetDevice, const SIZE: usize>(
 /// Linux pings our addresses, and uses the echo services there, with datagrams of
 /// up to and above `most` bytes, and megabytes over a connection.
 async fn speak(net: Net<'_>, ours: &[&str], most: usize) {
-    // Until the IPv6 address is known to be unique.
-    net.sleep(Duration::from_millis(2500)).await;
+    for ours in ours.iter().filter_map(|ours| ours.parse::<Ipv6Addr>().ok()) {
+        let mut theirs = ours.segments();
+        theirs[7] = 1;
+        until(net, "not known to be unique", |stack| {
+            stack.source_for(IpAddr::V6(theirs.into())) == Some(ours.into())
+        })
+        .await;
+    }
     for ours in ours {
         let to = at(ours, 7);
         meanwhile(net, move || {
@@ -220,7 +234,8 @@ async fn speak(net: Net<'_>, ours: &[&str], most: usize) {
 /// Frames of another VLAN, and of none, are not for us.
 async fn others_are_refused(net: Net<'_>) {
     let dropped = |reason| net.with_stack(|stack| stack.counters().dropped(reason));
-    let before = [DropReason::VlanNotOurs, DropReason::VlanMissing].map(dropped);
+    let reasons = [DropReason::VlanNotOurs, DropReason::VlanMissing];
+    let before = reasons.map(dropped);
     meanwhile(net, || {
         let socket = UdpSocket::bind("0.0.0.0:0").expect("a port is free");
         for to in ["10.9.20.2:7", "10.9.0.2:7"] {
@@ -230,7 +245,10 @@ async fn others_are_refused(net: Net<'_>) {
         }
     })
     .await;
-    net.sleep(Duration::from_millis(100)).await;
-    assert!(dropped(DropReason::VlanNotOurs) >= before[0] + 10);
-    assert!(dropped(DropReason::VlanMissing) >= before[1] + 10);
+    for (reason, before) in reasons.into_iter().zip(before) {
+        until(net, "too few dropped", |stack| {
+            stack.counters().dropped(reason) >= before + 10
+        })
+        .await;
+    }
 }
