@@ -24,6 +24,10 @@ struct Check {
 
 const RING: &str = "timeout 120 tender --mem=16 --net:service=wire:/tmp/wire";
 
+/// Waits until the services answer.
+const UP: &str = "for i in $(seq 100); do ping -c 1 -W 1 10.0.0.2 >/dev/null 2>&1 && break; \
+                  sleep 1; done";
+
 const CHECKS: &[Check] = &[
     Check {
         name: "arguments and exit code",
@@ -81,11 +85,11 @@ const CHECKS: &[Check] = &[
     },
     Check {
         name: "services to Linux over the ring",
-        commands: "timeout 100 tender --mem=64 --net:service=tap0 /services.hvt \
-                   --ipv4=10.0.0.2/24 & sleep 5; ping -c 3 -s 1472 10.0.0.2; \
+        commands: "timeout 300 tender --mem=64 --net:service=tap0 /services.hvt \
+                   --ipv4=10.0.0.2/24 & UP; ping -c 3 -s 1472 10.0.0.2; \
                    wget -q -O - http://10.0.0.2/; head -c 300000 /dev/urandom > /tmp/in; \
-                   nc -w 30 10.0.0.2 7 < /tmp/in > /tmp/out & \
-                   for i in $(seq 40); do cmp -s /tmp/in /tmp/out && break; sleep 1; done; \
+                   nc -w 60 10.0.0.2 7 < /tmp/in > /tmp/out & \
+                   for i in $(seq 100); do cmp -s /tmp/in /tmp/out && break; sleep 1; done; \
                    cmp /tmp/in /tmp/out && echo echo intact; kill %1 %2; wait",
         says: &[
             "3 packets transmitted, 3 packets received",
@@ -99,12 +103,12 @@ const CHECKS: &[Check] = &[
 /// ring takes other code than on Linux.
 const TLS: Check = Check {
     name: "TLS to Linux over the ring",
-    commands: "timeout 200 tender --mem=64 --net:service=tap0 /services.hvt \
-               --ipv4=10.0.0.2/24 --guest.log=debug & sleep 5; ping -c 1 10.0.0.2; \
+    commands: "timeout 300 tender --mem=64 --net:service=tap0 /services.hvt \
+               --ipv4=10.0.0.2/24 --guest.log=debug & UP; ping -c 1 10.0.0.2; \
                date -s 2026-06-01; export OPENSSL_CONF=/dev/null; \
                for version in -tls1_3 -tls1_2; do \
-               (printf 'GET / HTTP/1.1\\r\\nConnection: close\\r\\n\\r\\n'; sleep 10) | \
-               timeout 60 /openssl s_client -connect 10.0.0.2:443 -CAfile /cert.pem \
+               printf 'GET / HTTP/1.1\\r\\nConnection: close\\r\\n\\r\\n' | \
+               timeout 120 /openssl s_client -connect 10.0.0.2:443 -CAfile /cert.pem \
                -verify_return_error -quiet $version; echo openssl $version $?; done; \
                kill %1; wait",
     says: &[
@@ -154,7 +158,7 @@ fn hvt_on_emulated_hardware() {
     add_tls(&mut emulator, &mut checks);
     let mut script = String::new();
     for (index, check) in checks.iter().enumerate() {
-        let commands = check.commands.replace("RING", RING);
+        let commands = check.commands.replace("RING", RING).replace("UP", UP);
         script.push_str(&format!(
             "echo BEGIN {index}\n{{ {commands}; }} 2>&1\necho END {index}\n"
         ));
