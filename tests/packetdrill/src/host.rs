@@ -17,9 +17,11 @@ use crate::engine::{EPOCH, Engine, Sent};
 use crate::errno::{Answer, Errno};
 use crate::settings::{ClockMode, Settings};
 
-/// How long the other thread may take to notice what happened, and how often a
+/// How long a call that has returned may take until the next, and how often a
 /// waiting thread looks whether it missed anything.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long the other thread may take to notice what happened.
+const A_MINUTE: Duration = Duration::from_secs(60);
 /// How long a packet is waited for in real time.
 const LONGEST_WAIT: Duration = Duration::from_secs(130);
 /// Looks at the clock in a row that cost nothing. A caller that looks more often
@@ -125,7 +127,11 @@ impl Host {
     /// Waits until no other thread has anything to do.
     fn settle<'a>(&self, mut world: MutexGuard<'a, World>) -> MutexGuard<'a, World> {
         let began = HostInstant::now();
-        while (world.unchecked > 0 || world.returning.is_some()) && began.elapsed() < PATIENCE {
+        // Who waits looks in the end, on however slow a machine; who has returned
+        // may be gone.
+        while (world.unchecked > 0 && began.elapsed() < A_MINUTE)
+            || (world.returning.is_some() && began.elapsed() < PATIENCE)
+        {
             world = self.pause(world, PATIENCE);
         }
         world

@@ -83,7 +83,7 @@ fn client() -> (usize, usize) {
     let echoed = intact.count();
 
     let socket = UdpSocket::bind("10.77.0.1:0").expect("free");
-    let timeout = Some(Duration::from_secs(5));
+    let timeout = Some(Duration::from_secs(60));
     socket.set_read_timeout(timeout).expect("not zero");
     let mut answered = 0;
     for index in 0..DATAGRAMS {
@@ -124,7 +124,7 @@ fn linux_gets_its_echo_back_over_a_tap() {
         let (mut echoes, start) = (Vec::new(), Real::now());
         let outcome = loop {
             let elapsed = start.elapsed();
-            assert!(elapsed < Duration::from_secs(60), "it takes for ever");
+            assert!(elapsed < Duration::from_secs(300), "it takes for ever");
             let now = Instant::from_secs(1) + elapsed;
             testbed.set_clock(now);
             let busy = bridge.pump();
