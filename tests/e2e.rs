@@ -26,6 +26,8 @@ mod host;
 mod http;
 #[path = "e2e/hvt.rs"]
 mod hvt;
+#[path = "common/iproute.rs"]
+mod iproute;
 #[path = "e2e/lossy.rs"]
 mod lossy;
 #[path = "e2e/namespace.rs"]

@@ -7,6 +7,8 @@ mod client;
 #[path = "e2e/host.rs"]
 #[expect(dead_code, reason = "a part of what e2e.rs uses")]
 mod host;
+#[path = "common/iproute.rs"]
+mod iproute;
 #[path = "e2e/namespace.rs"]
 mod namespace;
 #[path = "../tls/tests/common/pki.rs"]

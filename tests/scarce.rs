@@ -3,6 +3,8 @@
 //! cannot run on a machine says so in a line `skipped: why`.
 #![cfg(target_os = "linux")]
 
+#[path = "common/iproute.rs"]
+mod iproute;
 #[path = "e2e/namespace.rs"]
 mod namespace;
 
@@ -19,8 +21,7 @@ use pollwire::{Config, Net, NetCell, Runtime, Stack};
 
 /// Linux's side.
 mod host {
-    use std::process::Command;
-
+    use super::iproute::ip;
     use super::namespace::Skip;
 
     /// Nothing to build.
@@ -34,12 +35,7 @@ mod host {
             "link set tap0 up",
             "address add 10.9.0.1/24 dev tap0",
         ] {
-            let output = Command::new("ip").args(arguments.split(' ')).output();
-            let output = output.expect("ip runs");
-            if !output.status.success() {
-                let why = String::from_utf8_lossy(&output.stderr);
-                return Err(Skip(format!("ip {arguments}: {}", why.trim())));
-            }
+            ip(arguments)?;
         }
         Ok(())
     }

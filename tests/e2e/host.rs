@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::iproute::ip;
 use super::namespace::{INSIDE, Skip, find, need};
 
 /// The program's address.
@@ -48,12 +49,7 @@ pub(crate) fn make_tap() -> Result<(), Skip> {
     ];
     // An emulated machine comes with it.
     for arguments in commands.iter().filter(|_| !emulated()) {
-        let output = Command::new("ip").args(arguments.split(' ')).output();
-        let output = output.expect("ip runs");
-        if !output.status.success() {
-            let why = String::from_utf8_lossy(&output.stderr);
-            return Err(Skip(format!("no TAP: ip {arguments}: {}", why.trim())));
-        }
+        ip(arguments).map_err(|why| Skip(format!("no TAP: {why}")))?;
     }
     // Linux's first ARP request may meet a device that is not yet active; the
     // next one is not to be a second later. Slower otherwise, that is all.

@@ -3,7 +3,6 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
-use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -12,6 +11,7 @@ use super::certificate::Certificate;
 use super::dns::unbound;
 use super::fetch::{fetch, nginx};
 use super::host::Host;
+use super::iproute::ip;
 use super::namespace::{Skip, isolated};
 use super::slow::slow_stream;
 
@@ -39,12 +39,7 @@ fn ipv6() -> Result<(), Skip> {
         "-6 route add unreachable 2001:db8:1::/48",
         "-6 route add blackhole 2001:db8:2::/48",
     ] {
-        let output = Command::new("ip").args(arguments.split(' ')).output();
-        let output = output.expect("ip runs");
-        if !output.status.success() {
-            let why = String::from_utf8_lossy(&output.stderr);
-            return Err(Skip(format!("no IPv6: ip {arguments}: {}", why.trim())));
-        }
+        ip(arguments).map_err(|why| Skip(format!("no IPv6: {why}")))?;
     }
     let forwarding = "/proc/sys/net/ipv6/conf/all/forwarding";
     std::fs::write(forwarding, "1").map_err(|error| Skip(format!("{forwarding}: {error}")))

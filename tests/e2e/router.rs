@@ -17,6 +17,7 @@ use super::checks::{self, Pattern};
 use super::dns::unbound;
 use super::fetch::{NAMES, nginx_at};
 use super::host::{Host, OURS, Running, TAP, patience, temporary};
+use super::iproute::ip;
 use super::namespace::{Skip, isolated, need};
 
 /// Linux on the link.
@@ -61,16 +62,6 @@ const SOME: Amounts = Amounts {
     ..MUCH
 };
 
-fn ip(arguments: &str) -> Result<String, Skip> {
-    let output = Command::new("ip").args(arguments.split(' ')).output();
-    let output = output.expect("ip runs");
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    let why = String::from_utf8_lossy(&output.stderr);
-    Err(Skip(format!("ip {arguments}: {}", why.trim())))
-}
-
 /// Starts radvd, and makes a router of this Linux.
 fn radvd() -> Result<Running, Skip> {
     need("radvd")?;
@@ -92,8 +83,12 @@ fn radvd() -> Result<Running, Skip> {
 }
 
 /// What the program makes of radvd's prefix: RFC 4291, appendix A.
-fn own_address() -> Result<Ipv6Addr, Skip> {
-    let known = ip(&format!("neigh show {OURS} dev {TAP}"))?;
+fn own_address() -> Ipv6Addr {
+    let ours = OURS.to_string();
+    let known = Command::new("ip")
+        .args(["neigh", "show", &ours, "dev", TAP])
+        .output();
+    let known = String::from_utf8(known.expect("ip runs").stdout).expect("text");
     let mut words = known.split_whitespace();
     words.find(|&word| word == "lladdr").expect(&known);
     let mac: Vec<u8> = words
@@ -107,7 +102,7 @@ fn own_address() -> Result<Ipv6Addr, Skip> {
     own[8] ^= 2;
     own[11..13].copy_from_slice(&[0xff, 0xfe]);
     own[13..].copy_from_slice(&mac[3..]);
-    Ok(own.into())
+    own.into()
 }
 
 /// The services at an address that a router's advertisement gave them, from the
@@ -116,7 +111,7 @@ pub(crate) fn services(hosts: &[Host], amounts: &Amounts) -> Result<(), Skip> {
     let router = radvd()?;
     for host in hosts {
         let (server, _) = host.services_with(&["--ipv6=eui64"])?;
-        let own = own_address()?;
+        let own = own_address();
         wait_for(own, &[&router, &server]);
         for from in [NEAR, FAR] {
             pings(from, own);

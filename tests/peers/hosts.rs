@@ -16,6 +16,7 @@ use pollwire::rings::{NetDevice, local_mac};
 use pollwire::{Config, Net, NetCell, Runtime, Stack};
 use socket2::{Domain, Socket, Type};
 
+use super::iproute::ip;
 use super::namespace::Skip;
 
 /// Linux's address; where it speaks to itself, the listener's.
@@ -61,12 +62,7 @@ pub(crate) fn enter_linux(address: Ipv4Addr) -> Result<Tap, Skip> {
         format!("address add {address}/24 dev tap0"),
         "link set tap0 up".to_owned(),
     ] {
-        let output = Command::new("ip").args(arguments.split(' ')).output();
-        let output = output.expect("ip runs");
-        if !output.status.success() {
-            let why = String::from_utf8_lossy(&output.stderr);
-            return Err(Skip(format!("ip {arguments}: {}", why.trim())));
-        }
+        ip(&arguments)?;
     }
     Ok(tap)
 }

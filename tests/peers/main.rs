@@ -17,6 +17,8 @@
 mod bridge;
 mod differential;
 mod hosts;
+#[path = "../common/iproute.rs"]
+mod iproute;
 mod matrix;
 #[path = "../e2e/namespace.rs"]
 mod namespace;
